@@ -1,0 +1,3 @@
+//! The `triage` command.
+
+fn main() {}

@@ -2,5 +2,6 @@
 //! before, what could be replied, and how sure it is.
 
 pub mod error;
+pub mod suggest;
 pub mod taxonomy;
 pub mod ticket;

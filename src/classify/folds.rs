@@ -1,0 +1,128 @@
+//! Here are texts and labels, give me parts of equal mix such that near-copies of a text lie in the same part.
+
+use std::collections::HashMap;
+
+/// Splits rows into folds; returns the fold of each row, below `n_folds`.
+///
+/// Each label is spread evenly, and texts that are equal but for digits, case and punctuation stay together: otherwise
+/// the next ticket of a monitoring system is predicted from its twin, and every threshold promises too much.
+pub(super) fn folds(texts: &[&str], labels: &[u32], n_folds: usize, seed: u64) -> Vec<u32> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut group_of: HashMap<String, usize> = HashMap::new();
+    for (row, text) in texts.iter().enumerate() {
+        let key: String = text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()).fold(
+            String::new(),
+            |mut key, word| {
+                key.push_str(&word.to_lowercase());
+                key.push(' ');
+                key
+            },
+        );
+        // A text without letters says nothing about being a copy.
+        if key.is_empty() {
+            groups.push(vec![row]);
+            continue;
+        }
+        let group = *group_of.entry(key).or_insert(groups.len());
+        match groups.get_mut(group) {
+            Some(rows) => rows.push(row),
+            None => groups.push(vec![row]),
+        }
+    }
+
+    Random::new(seed).shuffle(&mut groups);
+    // Large groups first, while there is still room to even out what they upset; the sort is stable.
+    groups.sort_by_key(|rows| (labels[rows[0]], std::cmp::Reverse(rows.len())));
+    let mut fold_of = vec![0; texts.len()];
+    let mut rows_of_fold = vec![0usize; n_folds];
+    for of_label in groups.chunk_by(|a, b| labels[a[0]] == labels[b[0]]) {
+        let mut of_label_in_fold = vec![0usize; n_folds];
+        for group in of_label {
+            let emptiest = (0..n_folds).min_by_key(|&fold| (of_label_in_fold[fold], rows_of_fold[fold])).unwrap_or(0);
+            of_label_in_fold[emptiest] += group.len();
+            rows_of_fold[emptiest] += group.len();
+            group.iter().for_each(|&row| fold_of[row] = emptiest as u32);
+        }
+    }
+    fold_of
+}
+
+/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): the same numbers on every
+/// machine and in every version.
+pub(super) struct Random(u64);
+
+impl Random {
+    /// Numbers that depend on `seed` alone.
+    pub(super) fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    /// The next 64 bits.
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`, which is not 0. The bias of the product is below `end` / 2^64.
+    pub(super) fn below(&mut self, end: usize) -> usize {
+        ((u128::from(self.next()) * end as u128) >> 64) as usize
+    }
+
+    /// Fisher and Yates.
+    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            items.swap(i, self.below(i + 1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn twins_stay_together_and_labels_are_spread() {
+        let texts: Vec<String> = (0..200)
+            .map(|i| format!("Disk {} of HOST-{} full!", ["alpha", "beta", "gamma"][i % 3].repeat(i / 20 + 1), i))
+            .collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let labels: Vec<u32> = (0..200).map(|i| (i % 2) as u32).collect();
+        let fold_of = folds(&texts, &labels, 5, 7);
+        for a in 0..texts.len() {
+            for b in 0..a {
+                if a % 3 == b % 3 && a / 20 == b / 20 {
+                    assert_eq!(fold_of[a], fold_of[b], "{} and {}", texts[a], texts[b]);
+                }
+            }
+        }
+        for fold in 0..5 {
+            let size = fold_of.iter().filter(|&&f| f == fold).count();
+            assert!((25..=55).contains(&size), "fold {fold} has {size} rows");
+        }
+    }
+
+    #[test]
+    fn every_fold_gets_its_share_of_each_label() {
+        let texts: Vec<String> = (0..100).map(|i| format!("{}{}", "a".repeat(i + 1), i)).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let labels: Vec<u32> = (0..100).map(|i| u32::from(i < 10)).collect();
+        let fold_of = folds(&texts, &labels, 5, 1);
+        for fold in 0..5 {
+            assert_eq!((0..10).filter(|&i| fold_of[i] == fold).count(), 2);
+            assert_eq!(fold_of.iter().filter(|&&f| f == fold).count(), 20);
+        }
+        assert_eq!(fold_of, folds(&texts, &labels, 5, 1));
+        assert_ne!(fold_of, folds(&texts, &labels, 5, 2));
+    }
+
+    #[test]
+    fn texts_without_letters_are_no_twins() {
+        let fold_of = folds(&["1", "2", "", "!", "4"], &[0; 5], 5, 3);
+        let mut sorted = fold_of.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, [0, 1, 2, 3, 4]);
+    }
+}

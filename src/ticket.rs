@@ -59,6 +59,9 @@ pub struct Ticket {
     /// The conversation, oldest first, for frontends that send it whole.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<Message>,
+    /// "train" or "test" in a set with a given split; only evaluation reads it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
 }
 
 /// How a text is written.

@@ -28,7 +28,7 @@ const SECOND_WITHIN: f32 = 0.85;
 /// Sentences from the first and from the second source.
 const SENTENCES: [usize; 2] = [3, 2];
 
-/// A line with fewer words is a heading or a fragment.
+/// A sentence has at least this many words.
 const LEAST_WORDS: usize = 3;
 
 /// Puts an answer together from at most two sources, best first.
@@ -63,7 +63,7 @@ fn pick(asked: &Grams, candidate: &Candidate<'_>, n: usize, taken: &[CitedSenten
     let mut scored: Vec<(f32, (usize, usize), String)> = sentences(&stretch)
         .into_iter()
         .map(|range| (range, slice(&stretch, range)))
-        .filter(|(_, text)| text.split_whitespace().count() >= LEAST_WORDS)
+        .filter(|(_, text)| is_sentence(text))
         .filter(|(_, text)| taken.iter().all(|sentence| sentence.text != *text))
         .map(|(range, text)| (asked.shared_with(&Grams::of(&text)), range, text))
         .collect();
@@ -81,6 +81,13 @@ fn pick(asked: &Grams, candidate: &Candidate<'_>, n: usize, taken: &[CitedSenten
             },
         })
         .collect()
+}
+
+/// False for headings and fragments: too few words, or neither an end mark nor the number of a step.
+fn is_sentence(text: &str) -> bool {
+    let is_long_enough = text.split_whitespace().count() >= LEAST_WORDS;
+    let is_step = text.starts_with(|c: char| c.is_ascii_digit());
+    is_long_enough && (is_step || text.ends_with(['.', '!', '?', ':', ';', ')', '"', '“', '”', '»']))
 }
 
 #[cfg(test)]
@@ -103,6 +110,12 @@ mod tests {
         for sentence in &answer.sentences {
             assert_eq!(slice(ARTICLE, sentence.source.range), sentence.text);
         }
+    }
+
+    #[test]
+    fn headings_are_no_sentences() {
+        let answer = answer("VPN Fehler 809", &[candidate(0.8)]);
+        assert!(answer.sentences.iter().all(|sentence| !sentence.text.starts_with("VPN Fehler")), "{answer:?}");
     }
 
     #[test]

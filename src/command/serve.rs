@@ -1,0 +1,46 @@
+//! `serve`: HTTP on a loopback address until the process is told to stop.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use anyhow::Context;
+use triage::http;
+use triage::jobs::Follower;
+use triage::telemetry;
+use triage::worker::Worker;
+
+use super::Session;
+
+pub(super) async fn serve(session: Session) -> anyhow::Result<()> {
+    let bind = session.settings.bind;
+    let listener = TcpListener::bind(bind).with_context(|| format!("cannot listen on {bind}"))?;
+    let address = listener.local_addr().context("cannot read the address listened on")?;
+    let metrics = telemetry::install_metrics()?;
+    let follower = Follower::start(session.store.clone(), Arc::clone(&session.pipeline)).await?;
+    let worker = Worker::start(Arc::clone(&session.pipeline))?;
+    let app = http::App::new(session.store, session.pipeline, worker, follower, metrics);
+    // Scripts read the address from the first line.
+    println!("http://{address}");
+    std::io::stdout().flush().context("cannot write to standard output")?;
+    tracing::info!(%address, "listening");
+    http::serve(listener, Arc::new(app), stop_signal()).await.context("the server stopped")?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => {
+            tracing::warn!(%error, "SIGTERM cannot be caught, only an interrupt stops the service");
+            let _ = tokio::signal::ctrl_c().await;
+            return;
+        }
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

@@ -42,7 +42,7 @@ async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<ExitCo
         Command::Export(arguments) => records::export(settings, arguments).await?,
         Command::Train(arguments) => train::train(settings, arguments).await?,
         Command::Models(arguments) => train::models(settings, arguments).await?,
-        Command::Eval(arguments) => return eval::eval(settings, arguments).await,
+        Command::Eval(arguments) => return eval::eval(settings, *arguments).await,
         Command::Ask(arguments) => ask::ask(settings, arguments).await?,
         Command::Text(arguments) => ask::text(arguments)?,
         Command::Retriage(arguments) => retriage::retriage(settings, arguments).await?,

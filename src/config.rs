@@ -47,7 +47,7 @@ pub enum Command {
     #[command(subcommand)]
     Models(ModelsCommand),
     /// Measure on held-out tickets, or `eval retrieval` on questions with known answers
-    Eval(EvalArgs),
+    Eval(Box<EvalArgs>),
     /// Triage one text and show the answer
     Ask(AskArgs),
     /// Show what text hygiene keeps and removes

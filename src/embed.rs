@@ -6,7 +6,6 @@
 //! comparing vectors, or for training.
 
 mod encoder;
-mod lanes;
 mod model;
 mod tokens;
 mod weights;
@@ -16,7 +15,6 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use self::encoder::Bert;
-use self::lanes::Lanes;
 use self::model::{Model, Pooling, Prompts};
 use self::tokens::Tokens;
 use crate::error::{Error, Result};
@@ -31,7 +29,6 @@ pub struct Encoder {
     prompts: Prompts,
     tokens: Tokens,
     bert: Bert,
-    lanes: Lanes,
 }
 
 /// What a text is to the model, which many models want to be told by a prefix from their own configuration.
@@ -79,7 +76,6 @@ impl Encoder {
             prompts: model.prompts,
             tokens: tokens?,
             bert: bert?,
-            lanes: Lanes::new().map_err(|reason| Error::Model { path: folder.to_owned(), reason })?,
         })
     }
 
@@ -117,12 +113,17 @@ impl Encoder {
             .collect::<Result<Vec<_>, String>>()
             .map_err(|reason| self.error(reason))?;
 
-        let batches = batches(&ids, self.lanes.len());
+        let batches = batches(&ids, rayon::current_num_threads());
         let rows_of = |batch: &Vec<usize>| {
             let ids: Vec<&[u32]> = batch.iter().map(|&text| ids[text].as_slice()).collect();
             self.bert.forward(&ids, self.pooling).map_err(|source| self.error(source.to_string()))
         };
-        let rows = self.lanes.map(&batches, rows_of)?;
+        // One batch stays on the caller's thread: handing it to the pool costs more than it gains.
+        let rows = if batches.len() == 1 {
+            batches.iter().map(rows_of).collect::<Result<Vec<_>>>()?
+        } else {
+            batches.par_iter().map(rows_of).collect::<Result<Vec<_>>>()?
+        };
 
         let mut values = vec![0.0; texts.len() * self.dim];
         let hidden = self.bert.hidden();
@@ -188,9 +189,7 @@ impl Embeddings {
 /// have at most about [`MAX_BATCH_TOKENS`] tokens, and fewer when otherwise threads would have nothing to do.
 fn batches(ids: &[Vec<u32>], threads: usize) -> Vec<Vec<usize>> {
     let total: usize = ids.iter().map(Vec::len).sum();
-    let budget = total
-        .div_ceil(threads.max(1))
-        .clamp(MIN_BATCH_TOKENS, std::env::var("MB").map_or(MAX_BATCH_TOKENS, |x| x.parse().unwrap()));
+    let budget = total.div_ceil(threads.max(1)).clamp(MIN_BATCH_TOKENS, MAX_BATCH_TOKENS);
     let mut order: Vec<usize> = (0..ids.len()).collect();
     order.sort_by_key(|&text| std::cmp::Reverse(ids[text].len()));
 

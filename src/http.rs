@@ -188,7 +188,7 @@ fn head() -> OpenApi {
         .license(Some(utoipa::openapi::License::new("Apache-2.0")))
         .build();
     let components =
-        utoipa::openapi::ComponentsBuilder::new().schema_from::<problem::Problem>().schema_from::<problem::Fault>();
+        utoipa::openapi::ComponentsBuilder::new().schema_from::<problem::Document>().schema_from::<problem::Fault>();
     utoipa::openapi::OpenApiBuilder::new().info(info).components(Some(components.build())).build()
 }
 

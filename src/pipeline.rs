@@ -182,19 +182,19 @@ impl Pipeline {
     /// # Errors
     /// When the heads were made with another encoder or text version: such features mean something else.
     pub fn set_model(&self, department: &str, model: Option<(u32, DepartmentModel)>) -> Result<()> {
-        if let Some((version, model)) = &model {
-            if !self.can_use(model) {
-                return Err(Error::Model {
-                    path: PathBuf::from(format!("{department}/{version}")),
-                    reason: format!(
-                        "was fitted with {} and text version {}, and {} and {TEXT_VERSION} are in use; run \
-                         `triage train --department {department}`",
-                        model.encoder,
-                        model.text_version,
-                        self.encoder.fingerprint()
-                    ),
-                });
-            }
+        if let Some((version, model)) = &model
+            && !self.can_use(model)
+        {
+            return Err(Error::Model {
+                path: PathBuf::from(format!("{department}/{version}")),
+                reason: format!(
+                    "was fitted with {} and text version {}, and {} and {TEXT_VERSION} are in use; run \
+                     `triage train --department {department}`",
+                    model.encoder,
+                    model.text_version,
+                    self.encoder.fingerprint()
+                ),
+            });
         }
         let entry = self.department_or_new(department)?;
         write(&entry).set_model(model);

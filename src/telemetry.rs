@@ -2,7 +2,6 @@
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::error::{Error, Result};
 
@@ -63,7 +62,9 @@ impl Metrics {
 /// nothing.
 pub fn init_logging(json: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,triage=info"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(BoxMakeWriter::new(std::io::stderr));
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal).with_writer(std::io::stderr);
     let _ = if json { subscriber.json().try_init() } else { subscriber.try_init() };
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::compact;
 use super::minimise::{Stop, minimise};
+use super::precondition::InverseCurvature;
 use super::product::{Rows, TILE_COLUMNS, TILE_ROWS, add_transposed_product, dot, rows_by_panel};
 
 /// Weight of the errors against the length of the weights, with many rows a label and with few. Measured by
@@ -18,6 +19,10 @@ const C_FEW: f32 = 0.03;
 const MANY_ROWS: usize = 100;
 /// Parts whose gradients are summed apart. Fixed, so that the sum does not depend on the number of threads.
 const PARTS: usize = 16;
+/// Rows times labels from which on fewer steps are worth the inverse of the curvature.
+const WORTH_PRECONDITIONING: usize = 20_000;
+/// Share of the even spread p(1 − p) that is left on average when the labels are told apart. Any value will do.
+const SPREAD: f64 = 0.3;
 /// Rows that go through both products together, so that they stay in the cache.
 const BLOCK: usize = 32;
 
@@ -48,8 +53,8 @@ impl Logits {
     }
 }
 
-/// The C that suits so many rows for so many labels.
-pub(super) fn suitable_c(rows: usize, labels: usize) -> f32 {
+/// The C that suits so many rows for so many labels, where the data do not say it themselves.
+pub(super) fn usual_c(rows: usize, labels: usize) -> f32 {
     if rows >= MANY_ROWS * labels { C_MANY } else { C_FEW }
 }
 
@@ -87,37 +92,41 @@ pub(super) fn fit(rows: &Rows, labels: &[u32], n_labels: usize, c: f32, start: O
     });
     let n = rows.len().max(1) as f64;
     let shrink = 1.0 / (f64::from(c) * n);
-    let stop = Stop { steps: 200, gradient: 1e-5, fall: 1e-6 };
-    fit.weights = minimise(
-        std::mem::take(&mut fit.weights),
-        stop,
-        |_| {},
-        |at, gradient| {
-            let weights: Vec<f32> = at.iter().map(|&weight| weight as f32).collect();
-            let parts: Vec<(f64, Vec<f32>)> = part_ranges(rows.len())
-                .into_par_iter()
-                .map(|part| loss_and_gradient(rows, part, labels, n_labels, &weights))
-                .collect();
+    let uniform = 1.0 / n_labels as f64;
+    let curvature = (rows.len() * n_labels >= WORTH_PRECONDITIONING)
+        .then(|| InverseCurvature::new(rows, SPREAD * uniform * (1.0 - uniform), shrink))
+        .flatten();
+    let precondition = |values: &mut [f64]| {
+        if let Some(curvature) = &curvature {
+            curvature.apply(values);
+        }
+    };
+    let stop = Stop { steps: 200, gradient: 1e-5, fall: 1e-5 };
+    fit.weights = minimise(std::mem::take(&mut fit.weights), stop, precondition, |at, gradient| {
+        let weights: Vec<f32> = at.iter().map(|&weight| weight as f32).collect();
+        let parts: Vec<(f64, Vec<f32>)> = part_ranges(rows.len())
+            .into_par_iter()
+            .map(|part| loss_and_gradient(rows, part, labels, n_labels, &weights))
+            .collect();
 
-            gradient.fill(0.0);
-            let mut loss = 0.0;
-            for (part_loss, part_gradient) in parts {
-                loss += part_loss;
-                for (sum, value) in gradient.iter_mut().zip(part_gradient) {
-                    *sum += f64::from(value);
-                }
+        gradient.fill(0.0);
+        let mut loss = 0.0;
+        for (part_loss, part_gradient) in parts {
+            loss += part_loss;
+            for (sum, value) in gradient.iter_mut().zip(part_gradient) {
+                *sum += f64::from(value);
             }
-            let mut square = 0.0;
-            for (i, (slope, weight)) in gradient.iter_mut().zip(at).enumerate() {
-                *slope /= n;
-                if i / TILE_COLUMNS % stride != rows.width - 1 {
-                    *slope += shrink * weight;
-                    square += weight * weight;
-                }
+        }
+        let mut square = 0.0;
+        for (i, (slope, weight)) in gradient.iter_mut().zip(at).enumerate() {
+            *slope /= n;
+            if i / TILE_COLUMNS % stride != rows.width - 1 {
+                *slope += shrink * weight;
+                square += weight * weight;
             }
-            loss / n + 0.5 * shrink * square
-        },
-    );
+        }
+        loss / n + 0.5 * shrink * square
+    });
     fit
 }
 
@@ -182,4 +191,46 @@ fn log_sum_and_softmax(logits: &mut [f32]) -> f64 {
     }
     logits.iter_mut().for_each(|value| *value /= sum);
     f64::from(most) + f64::from(sum.ln())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sparse::tests::{LABELS, grid};
+    use super::*;
+
+    fn rows() -> Rows {
+        let mut rows = Rows::with_capacity(30, 4);
+        grid(30, 3, 5).into_iter().for_each(|row| rows.push(row.into_iter().chain([1.0])));
+        rows
+    }
+
+    #[test]
+    fn weights_equal_those_of_scikit_learn() {
+        // LogisticRegression(C=0.5, tol=1e-10).coef_ and .intercept_; labels may be shifted together in the intercept.
+        let weights =
+            [[0.35186, -0.274668, 0.331616], [0.449433, 0.668065, 0.527518], [-0.801293, -0.393397, -0.859134]];
+        let intercepts = [-0.087962, 0.246277, -0.158314];
+        let logits = fit(&rows(), &LABELS, 3, 0.5, None).logits();
+        for (label, (weights, intercept)) in weights.iter().zip(intercepts).enumerate() {
+            for (a, b) in logits.weights[label * 3..].iter().zip(weights) {
+                assert!((a - b).abs() < 1e-3, "{:?} for {label}", &logits.weights[label * 3..][..3]);
+            }
+            assert!((logits.intercepts[label] - intercept).abs() < 1e-3, "{:?}", logits.intercepts);
+        }
+    }
+
+    #[test]
+    fn more_labels_than_a_panel_and_rows_than_a_block_are_told_apart() {
+        let mut rows = Rows::with_capacity(110, 12);
+        let labels: Vec<u32> = (0..110).map(|i| i % 11).collect();
+        for &label in &labels {
+            rows.push((0..12).map(|j| if j == label as usize || j == 11 { 1.0 } else { 0.0 }));
+        }
+        let logits = fit(&rows, &labels, 11, 10.0, None).logits();
+        for label in 0..11 {
+            let scores = logits.of(&rows.row(label)[..11]);
+            let best = (0..11).max_by(|&a, &b| scores[a].total_cmp(&scores[b]));
+            assert_eq!(best, Some(label), "{scores:?}");
+        }
+    }
 }

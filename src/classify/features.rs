@@ -68,7 +68,7 @@ impl Vocabulary {
 }
 
 impl Block {
-    fn append(&self, hashes: &mut Vec<u64>, first_column: u32, row: &mut Vec<(u32, f32)>) {
+    fn append(&self, hashes: &mut [u64], first_column: u32, row: &mut Vec<(u32, f32)>) {
         hashes.sort_unstable();
         let start = row.len();
         for run in hashes.chunk_by(|a, b| a == b) {
@@ -339,4 +339,98 @@ impl Hasher for AsItIs {
 /// 1 + ln(count): a word said ten times is not ten times as telling.
 fn sublinear(count: usize) -> f32 {
     1.0 + (count.max(1) as f32).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENTS: [&str; 4] = [
+        "VPN login fails, VPN error",
+        "Printer error after login",
+        "vpn login fails again; printer ok",
+        "Neue Maus für den Printer",
+    ];
+
+    /// The value of a word or pair of words in a row, 0 when it is not there.
+    fn word(vocabulary: &Vocabulary, row: &[(u32, f32)], text: &str) -> f32 {
+        let hash = *grams(text).words.last().expect("a word");
+        let position = vocabulary.words.lookup.position(hash);
+        row.iter().find(|&&(column, _)| Some(column as usize) == position).map_or(0.0, |&(_, value)| value)
+    }
+
+    fn check(vocabulary: &Vocabulary, row: &[(u32, f32)], words: [f32; 7], characters: &[(f32, usize)]) {
+        let names = ["error", "fails", "login", "login fails", "printer", "vpn", "vpn login"];
+        for (name, expected) in names.into_iter().zip(words) {
+            // The last n-gram of a pair of words is the pair itself, that of a word the word.
+            let found = word(vocabulary, row, name);
+            assert!((found - expected).abs() < 2e-6, "{name}: expected {expected}, got {found}");
+        }
+        let mut found: Vec<f32> =
+            row.iter().filter(|(column, _)| *column as usize >= 7).map(|&(_, value)| value).collect();
+        found.sort_by(f32::total_cmp);
+        let expected: Vec<f32> = characters.iter().flat_map(|&(value, n)| vec![value; n]).collect();
+        assert_eq!(found.len(), expected.len());
+        assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?}");
+    }
+
+    #[test]
+    fn values_equal_those_of_scikit_learn() {
+        // TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2), and with analyzer="char_wb" and (3, 5).
+        let corpus = Corpus::read(&DOCUMENTS);
+        let weighed = corpus.weigh(&[0, 1, 2, 3]);
+        let (vocabulary, _) = corpus.vocabulary(&weighed);
+        assert_eq!((vocabulary.words.idf.len(), vocabulary.characters.idf.len()), (7, 57));
+        let row = |text| vocabulary.row(text);
+        check(
+            &vocabulary,
+            &row(DOCUMENTS[0]),
+            [0.36461, 0.36461, 0.295183, 0.36461, 0.0, 0.617338, 0.36461],
+            &[(0.11928, 12), (0.14734, 21), (0.24946, 6)],
+        );
+        check(
+            &vocabulary,
+            &row(DOCUMENTS[1]),
+            [0.657829, 0.0, 0.53257, 0.0, 0.53257, 0.0, 0.0],
+            &[(0.1362, 27), (0.16823, 12), (0.2306, 3)],
+        );
+        check(
+            &vocabulary,
+            &row("VPN vpn login unknown"),
+            [0.0, 0.0, 0.380706, 0.0, 0.0, 0.796198, 0.470247],
+            &[(0.16171, 12), (0.33819, 6)],
+        );
+        assert!(vocabulary.row("").is_empty() && vocabulary.row("zzz 99").is_empty());
+    }
+
+    #[test]
+    fn rows_of_the_corpus_equal_rows_of_the_vocabulary() {
+        let corpus = Corpus::read(&DOCUMENTS);
+        for training in [&[0, 1, 2, 3][..], &[0, 2, 3]] {
+            let weighed = corpus.weigh(training);
+            let (vocabulary, columns) = corpus.vocabulary(&weighed);
+            let rows = corpus.rows(&weighed);
+            for (i, text) in DOCUMENTS.iter().enumerate() {
+                let row = rows.row(i);
+                let mut expected: Vec<(u32, f32)> = row.0.iter().copied().zip(row.1.iter().copied()).collect();
+                expected.retain(|&(_, value)| value != 0.0);
+                let mut found: Vec<(u32, f32)> =
+                    vocabulary.row(text).iter().map(|&(column, value)| (columns[column as usize], value)).collect();
+                found.sort_by_key(|&(column, _)| column);
+                assert_eq!(found.len(), expected.len());
+                for (a, b) in found.iter().zip(&expected) {
+                    assert!(a.0 == b.0 && (a.1 - b.1).abs() < 1e-6, "{text}: {a:?} and {b:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn document_frequencies_come_from_the_training_rows_alone() {
+        let corpus = Corpus::read(&DOCUMENTS);
+        let (vocabulary, _) = corpus.vocabulary(&corpus.weigh(&[0, 1]));
+        // "fails" stands in rows 0 and 2, so that row 0 alone is too few.
+        assert_eq!(word(&vocabulary, &vocabulary.row("fails error"), "fails"), 0.0);
+        assert_eq!(word(&vocabulary, &vocabulary.row("fails error"), "error"), 1.0);
+    }
 }

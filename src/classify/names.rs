@@ -12,7 +12,7 @@ use super::standardise::{Standardiser, unit};
 /// A label whose name is this much less alike has 1/e of the probability. A guess: nothing can be calibrated here.
 const WIDTH: f32 = 0.1;
 /// Weight of the neighbours' log-votes beside the names, once the first outcomes are there.
-const VOTE_WEIGHT: f32 = 0.5;
+const VOTE_WEIGHT: f32 = 0.7;
 
 /// Label names as vectors.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -37,7 +37,7 @@ pub(super) fn log_votes(neighbours: &[(u32, f32)], examples_per_label: &[u32]) -
 
 /// 1 − cosine of the fifth neighbour, or of the last when there are fewer; nothing without neighbours.
 pub(super) fn distance(neighbours: &[(u32, f32)]) -> Option<f32> {
-    neighbours.iter().take(DISTANCE_RANK).last().map(|&(_, cosine)| 1.0 - cosine)
+    neighbours[..neighbours.len().min(DISTANCE_RANK)].last().map(|&(_, cosine)| 1.0 - cosine)
 }
 
 /// For each of `queries` the nearest rows of another fold: (row, cosine), nearest first. `rows` have length 1.
@@ -89,5 +89,41 @@ impl Nearest {
         if self.found.len() == NEIGHBOURS {
             self.worst = self.found[NEIGHBOURS - 1].1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn votes_follow_the_formula() {
+        // Weights 1 and exp(-1); prior 3/4 and 1/4 of 0.3, 0.005 each on top; over 1 + exp(-1) + 0.31.
+        let votes = log_votes(&[(1, 0.8), (0, 0.7), (9, 0.6)], &[3, 1]);
+        let far = (-1.0f32).exp();
+        let expected = [(far + 0.225 + 0.005) / (1.31 + far), (1.0 + 0.075 + 0.005) / (1.31 + far)];
+        for (vote, expected) in votes.iter().zip(expected) {
+            assert!((vote.exp() - expected).abs() < 1e-5, "{} and {expected}", vote.exp());
+        }
+        let nobody: Vec<f32> = log_votes(&[], &[0, 0]).iter().map(|log| log.exp()).collect();
+        assert!(nobody.iter().all(|p| (p - 0.5).abs() < 1e-6), "{nobody:?}");
+    }
+
+    #[test]
+    fn neighbours_come_from_other_folds_nearest_first() {
+        let mut rows = Rows::with_capacity(50, 2);
+        for i in 0..50 {
+            let angle = i as f32 * 0.02;
+            rows.push([angle.cos(), angle.sin()]);
+        }
+        let fold_of: Vec<u32> = (0..50).map(|i| i % 2).collect();
+        let found = of_other_folds(&rows, &[0, 49, 10], &fold_of);
+        assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [NEIGHBOURS; 3]);
+        let rows_of = |i: usize| found[i].iter().map(|&(row, _)| row).collect::<Vec<_>>();
+        assert_eq!(rows_of(0)[..3], [1, 3, 5]);
+        assert_eq!(rows_of(1)[..3], [48, 46, 44]);
+        assert!(rows_of(2)[..2].contains(&9) && rows_of(2)[..2].contains(&11));
+        assert!((distance(&found[0]).unwrap() - (1.0 - 0.18f32.cos())).abs() < 1e-6);
+        assert_eq!(distance(&[]), None);
     }
 }

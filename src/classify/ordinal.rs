@@ -233,3 +233,49 @@ impl ByColumn {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sparse::tests::{grid, sparse_grid};
+    use super::super::standardise::unit;
+    use super::*;
+
+    const LEVELS: [u32; 30] =
+        [0, 2, 1, 0, 1, 1, 2, 1, 1, 1, 0, 2, 1, 1, 1, 1, 2, 1, 1, 0, 2, 1, 0, 1, 1, 2, 1, 1, 1, 0];
+
+    #[test]
+    fn steps_equal_binary_regressions_of_scikit_learn() {
+        // LogisticRegression(C=3, tol=1e-10) on [sparse, unit] for level > 0 and level > 1.
+        let expected = [
+            [0.887287, 0.439079, 0.176895, 1.173883, 1.449598, 2.168154, 1.807957],
+            [2.226844, 1.141493, 0.041767, 1.672398, 0.263528, -1.245725, -2.326298],
+        ];
+        let (starts, columns, values) = sparse_grid();
+        let sparse = SparseRows { starts: &starts, columns: &columns, values: &values, width: 3 };
+        let mut units = Rows::with_capacity(30, 3);
+        grid(30, 3, 5).into_iter().for_each(|row| units.push(unit(row)));
+        let training: Vec<u32> = (0..30).collect();
+        let fit = fit(sparse, &units, &training, &LEVELS, 3, None);
+        for (step, expected) in expected.iter().enumerate() {
+            for (i, expected) in expected.iter().enumerate() {
+                let found = fit.weights[i * 2 + step];
+                assert!((found - expected).abs() < 0.02, "step {step}, weight {i}: expected {expected}, got {found}");
+            }
+        }
+
+        let cumulative = fit.cumulative(&[2, 0, 1]);
+        let row: Vec<(u32, f32)> = vec![(0, 0.5), (1, 0.25)];
+        let served = cumulative.of(&row, units.row(4).get(..3).unwrap());
+        let fitted = fit.of((&[0, 2], &[0.25, 0.5]), units.row(4));
+        assert!(served.iter().zip(&fitted).all(|(a, b)| (a - b).abs() < 2e-3), "{served:?} and {fitted:?}");
+    }
+
+    #[test]
+    fn crossing_steps_still_give_a_distribution() {
+        let levels: Vec<f32> = log_levels(&[-1.0, 2.0, -3.0]).iter().map(|log| log.exp()).collect();
+        assert_eq!(levels.len(), 4);
+        assert!((levels.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        assert!(levels[0] > 0.7 && levels[1] < 2.0 * LEAST_PROBABILITY && levels[2] > 0.2, "{levels:?}");
+        assert_eq!(log_levels(&[]), [0.0]);
+    }
+}

@@ -61,3 +61,53 @@ impl DepartmentModel {
         Ok(model)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{FieldModel, Standardiser};
+    use super::*;
+
+    fn small() -> DepartmentModel {
+        let standardiser = Standardiser::fit(&[], 2);
+        let field = FieldModel::from_names(&["a".to_owned(), "b".to_owned()], &[1.0, 0.0, 0.0, 1.0], &standardiser);
+        let fields = [("category".to_owned(), field)].into();
+        DepartmentModel { encoder: "sha256:0123456789ab".to_owned(), text_version: 1, standardiser, fields }
+    }
+
+    /// A file with a right checksum over any body.
+    fn signed(body: &[u8]) -> Vec<u8> {
+        [MARK, &FORMAT_VERSION.to_le_bytes()[..], Sha256::digest(body).as_slice(), body].concat()
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_by_number() {
+        let mut bytes = small().save().unwrap();
+        bytes[8] = 9;
+        let error = DepartmentModel::load(&bytes).unwrap_err().to_string();
+        assert!(error.contains("expected format 1, got 9"), "{error}");
+    }
+
+    #[test]
+    fn signed_nonsense_is_refused_without_reserving_much() {
+        let body = small().save().unwrap().split_off(HEADER_BYTES);
+        assert!(DepartmentModel::load(&signed(&body)).is_ok());
+        for position in 0..body.len() {
+            for value in [0x00, 0x7f, 0xff] {
+                let mut changed = body.clone();
+                changed[position] = value;
+                // Some changes only alter a number; none may panic, and the parts that pass must fit together.
+                if let Ok(model) = DepartmentModel::load(&signed(&changed)) {
+                    assert!(model.fields.values().all(|field| field.is_consistent(2)));
+                }
+            }
+        }
+        assert!(DepartmentModel::load(&signed(&[0xff; 64])).is_err());
+    }
+
+    #[test]
+    fn parts_for_another_dimension_are_refused() {
+        let model = DepartmentModel { standardiser: Standardiser::fit(&[], 3), ..small() };
+        let error = DepartmentModel::load(&model.save().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("fit together"), "{error}");
+    }
+}

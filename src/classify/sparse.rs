@@ -170,3 +170,78 @@ fn sparse_dot(weights: &[f32], columns: &[u32], values: &[f32]) -> f32 {
     let rest: f32 = columns_rest.iter().zip(values_rest).map(|(&c, v)| weights[c as usize] * v).sum();
     (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A small matrix without pattern that can be written down in any language.
+    pub(in super::super) fn grid(n: usize, width: usize, step: usize) -> Vec<Vec<f32>> {
+        let value = |i: usize, j: usize| ((i * width + j) * step * 7 + i * i * 3 + j * 5) % 19;
+        (0..n).map(|i| (0..width).map(|j| value(i, j) as f32 / 9.0 - 1.0).collect()).collect()
+    }
+
+    /// Labels of the rows of `grid(30, 3, 5)`.
+    pub(in super::super) const LABELS: [u32; 30] =
+        [2, 1, 1, 2, 1, 0, 1, 0, 1, 1, 2, 0, 2, 0, 2, 0, 2, 1, 1, 2, 1, 1, 2, 1, 0, 1, 0, 1, 1, 2];
+
+    /// `grid(30, 3, 5)` with only the values above 0.4, by starts, columns and values.
+    pub(in super::super) fn sparse_grid() -> (Vec<usize>, Vec<u32>, Vec<f32>) {
+        let (mut starts, mut columns, mut values) = (vec![0], Vec::new(), Vec::new());
+        for row in grid(30, 3, 5) {
+            for (column, value) in (0..).zip(row).filter(|(_, value)| *value > 0.4) {
+                columns.push(column);
+                values.push(value);
+            }
+            starts.push(columns.len());
+        }
+        (starts, columns, values)
+    }
+
+    fn planes(tolerance: f32, start: &[Vec<f32>]) -> Vec<Plane> {
+        let (starts, columns, values) = sparse_grid();
+        let rows = SparseRows { starts: &starts, columns: &columns, values: &values, width: 3 };
+        let training: Vec<u32> = (0..30).collect();
+        (0..3)
+            .map(|label| {
+                let start = start.get(label).map_or(&[][..], Vec::as_slice);
+                separate(rows, &training, |i| LABELS[i] as usize == label, start, tolerance)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn planes_equal_those_of_scikit_learn() {
+        // LinearSVC(C=1, tol=1e-10).coef_ and .intercept_
+        let weights =
+            [[0.313832, -0.746599, 0.127537], [0.138417, 0.740898, 1.062887], [-0.653832, 0.011779, -1.471203]];
+        let intercepts = [-0.403846, -0.631793, 0.104262];
+        let found = planes(1e-5, &[]);
+        for (plane, (weights, intercept)) in found.iter().zip(weights.into_iter().zip(intercepts)) {
+            for (a, b) in plane.weights.iter().zip(weights) {
+                assert!((a - b).abs() < 1e-3, "{:?} and {weights:?}", plane.weights);
+            }
+            assert!((plane.intercept - intercept).abs() < 1e-3);
+        }
+    }
+
+    #[test]
+    fn a_start_from_elsewhere_ends_at_the_same_plane() {
+        let cold = planes(1e-5, &[]);
+        let start: Vec<Vec<f32>> =
+            cold.iter().map(|plane| plane.pushes.iter().map(|push| 0.7 * push).collect()).collect();
+        for (a, b) in cold.iter().zip(planes(1e-5, &start)) {
+            assert!(a.weights.iter().zip(b.weights).all(|(a, b)| (a - b).abs() < 1e-3));
+        }
+    }
+
+    #[test]
+    fn margins_are_those_of_the_planes_in_the_order_of_the_columns() {
+        let planes = planes(1e-3, &[]);
+        let margins = Margins::new(&planes, &[2, 0, 1]).of(&[(0, 0.5), (2, -1.0)]);
+        for (margin, plane) in margins.iter().zip(&planes) {
+            let expected = plane.intercept + 0.5 * plane.weights[2] - plane.weights[1];
+            assert!((margin - expected).abs() < 2e-3, "{margin} and {expected}");
+        }
+    }
+}

@@ -39,11 +39,13 @@ pub(super) struct MemberScores<'a> {
     pub n_labels: usize,
 }
 
-/// How much the rows can teach.
+/// How much is learnt from the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Learn {
     /// Temperatures; the weights stay at what suits few rows.
     Temperatures,
+    /// A temperature for the member on vectors, which alone decides.
+    DenseAlone,
     /// Temperatures, weights and biases.
     All,
 }
@@ -63,8 +65,10 @@ impl Stack {
         for (factor, scores) in stack.factors.iter_mut().zip(members.scores) {
             *factor = temperature_factor(Scored { scores, labels: members.labels, rows, n_labels: members.n_labels });
         }
-        if learn == Learn::All {
-            stack.fit_weights(members, rows, has_examples);
+        match learn {
+            Learn::Temperatures => {}
+            Learn::DenseAlone => stack.weights = [0.0, 1.0, 0.0],
+            Learn::All => stack.fit_weights(members, rows, has_examples),
         }
 
         let combined: Vec<f32> = rows.iter().flat_map(|&row| stack.combine(members.row(row as usize))).collect();
@@ -120,7 +124,7 @@ impl Stack {
             for (weight, used) in start.iter_mut().zip(is_used) {
                 *weight = if used { 1.0 / MEMBERS as f64 } else { 0.0 };
             }
-            let stop = Stop { steps: 200, gradient: 1e-6, fall: 1e-8 };
+            let stop = Stop { steps: 200, gradient: 1e-5, fall: 1e-6 };
             let found = minimise(
                 start,
                 stop,

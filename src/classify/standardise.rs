@@ -87,3 +87,29 @@ pub(super) fn unit(mut vector: Vec<f32>) -> Vec<f32> {
     }
     vector
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_vectors_get_mean_zero_and_deviation_one() {
+        let vectors: Vec<f32> = (0..2000).flat_map(|i| [(i % 7) as f32, 3.0 + (i % 5) as f32 * 0.01, 0.25]).collect();
+        let standardiser = Standardiser::fit(&vectors, 3);
+        let rows: Vec<Vec<f32>> = vectors.chunks_exact(3).map(|vector| standardiser.apply(vector)).collect();
+        for (column, deviation) in [(0, 1.0), (1, 0.15), (2, 0.0)] {
+            let mean = rows.iter().map(|row| row[column]).sum::<f32>() / 2000.0;
+            let square = rows.iter().map(|row| row[column] * row[column]).sum::<f32>() / 2000.0;
+            assert!(mean.abs() < 1e-3, "column {column}: {mean}");
+            assert!((square.sqrt() - deviation).abs() < 0.2, "column {column}: {}", square.sqrt());
+        }
+    }
+
+    #[test]
+    fn few_vectors_do_not_blow_up_a_dimension() {
+        for vectors in [&[][..], &[0.6, 0.8], &[0.6, 0.8, 0.6, -0.8]] {
+            let applied = Standardiser::fit(vectors, 2).apply(&[0.8, 0.6]);
+            assert!(applied.iter().all(|value| value.abs() < 5.0), "{applied:?}");
+        }
+    }
+}

@@ -178,7 +178,7 @@ mod tests {
     fn faults_carry_their_pointer_and_not_the_value() {
         let fault = |json: &str| {
             let problem = parse::<Vec<Ticket>>(json.as_bytes(), &Limits::default()).err();
-            serde_json::to_value(problem.expect("this is wrong")).unwrap()
+            serde_json::to_value(problem.expect("this is wrong").document()).unwrap()
         };
         let problem = fault(r#"[{"id":"1"},{"id":"2","messages":[{"role":"geheim","body":"x"}]}]"#);
         assert_eq!(problem["errors"][0]["pointer"], "/1/messages/0/role");

@@ -26,9 +26,19 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id taken over from a caller.
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
-/// What went wrong, as RFC 9457 has it.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+/// What went wrong, on its way to the caller and to the log.
+#[derive(Debug, Clone)]
 pub(super) struct Problem {
+    document: Box<Document>,
+    retry_after_s: Option<u64>,
+    /// For the log, never for the caller.
+    cause: Option<String>,
+}
+
+/// What the caller sees, as RFC 9457 has it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Document {
     /// Names the kind of problem.
     #[serde(rename = "type")]
     #[schema(example = "urn:problem:triage:invalid")]
@@ -51,13 +61,6 @@ pub(super) struct Problem {
     /// Faults in the request, each at its place.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<Fault>,
-    #[serde(skip)]
-    #[schema(ignore)]
-    retry_after_s: Option<u64>,
-    /// For the log, never for the caller.
-    #[serde(skip)]
-    #[schema(ignore)]
-    cause: Option<String>,
 }
 
 /// A fault in the request.
@@ -76,7 +79,7 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
         let (code, title) = kind(status);
-        Problem {
+        let document = Document {
             kind: format!("urn:problem:triage:{code}"),
             title,
             status,
@@ -85,9 +88,14 @@ impl Problem {
             code,
             request_id: String::new(),
             errors: Vec::new(),
-            retry_after_s: None,
-            cause: None,
-        }
+        };
+        Problem { document: Box::new(document), retry_after_s: None, cause: None }
+    }
+
+    /// What the caller sees.
+    #[cfg(test)]
+    pub(super) fn document(&self) -> &Document {
+        &self.document
     }
 
     /// A rule of the request is broken at `pointer`.
@@ -95,22 +103,22 @@ impl Problem {
         let (pointer, detail) = (pointer.into(), detail.into());
         let place = if pointer.is_empty() { "the request" } else { &pointer };
         let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{place}: {detail}"));
-        problem.errors.push(Fault { pointer, detail });
+        problem.document.errors.push(Fault { pointer, detail });
         problem
     }
 
     /// The same, with every pointer below `prefix`.
     pub(super) fn below(mut self, prefix: &str) -> Problem {
-        for fault in &mut self.errors {
+        for fault in &mut self.document.errors {
             fault.pointer.insert_str(0, prefix);
-            self.detail = format!("{}: {}", fault.pointer, fault.detail);
+            self.document.detail = format!("{}: {}", fault.pointer, fault.detail);
         }
         self
     }
 
     /// The same, for a line of an upload.
     pub(super) fn at_line(mut self, line: usize) -> Problem {
-        self.detail = format!("line {line}: {}; nothing was stored", self.detail);
+        self.document.detail = format!("line {line}: {}; nothing was stored", self.document.detail);
         self
     }
 }
@@ -167,7 +175,7 @@ impl From<Error> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
+        let mut response = self.document.status.into_response();
         response.extensions_mut().insert(self);
         response
     }
@@ -230,18 +238,17 @@ fn problem_of(response: &mut Response) -> Option<Problem> {
 }
 
 fn write(mut problem: Problem, response: &Response, instance: String, request_id: &str) -> Response {
-    problem.instance = instance;
-    request_id.clone_into(&mut problem.request_id);
+    problem.document.instance = instance;
+    request_id.clone_into(&mut problem.document.request_id);
     if let Some(cause) = &problem.cause {
         tracing::error!(request_id, cause, "a request failed");
     }
-    let retry_after_s = problem.retry_after_s;
-    let mut written = (problem.status, Json(problem)).into_response();
+    let mut written = (problem.document.status, Json(&*problem.document)).into_response();
     if let Some(allow) = response.headers().get("allow") {
         written.headers_mut().insert("allow", allow.clone());
     }
     written.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-    if let Some(seconds) = retry_after_s {
+    if let Some(seconds) = problem.retry_after_s {
         written.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     written
@@ -270,7 +277,7 @@ mod tests {
     fn every_error_has_its_status_and_code() {
         let check = |error: Error, status: u16, code: &str| {
             let problem = Problem::from(error);
-            assert_eq!((problem.status.as_u16(), problem.code), (status, code), "{problem:?}");
+            assert_eq!((problem.document.status.as_u16(), problem.document.code), (status, code), "{problem:?}");
         };
         check(Error::invalid("/id", "must not be empty"), 422, "invalid");
         check(Error::NotFound { what: "ticket", id: "7".to_owned() }, 404, "not_found");
@@ -286,7 +293,7 @@ mod tests {
     fn causes_go_to_the_log_and_not_to_the_caller() {
         let problem = Problem::from(Error::Store { path: "/secret".into(), reason: "broken page".to_owned() });
         assert!(problem.cause.as_deref().is_some_and(|cause| cause.contains("broken page")));
-        let told = serde_json::to_string(&problem).unwrap();
+        let told = serde_json::to_string(&problem.document).unwrap();
         assert!(!told.contains("secret") && !told.contains("broken"), "{told}");
     }
 

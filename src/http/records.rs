@@ -107,7 +107,13 @@ pub(super) struct MaybeDepartment {
 /// lines, all of which are checked first: a bad line is named and nothing is kept.
 #[utoipa::path(
     post, path = "/v1/tickets", tag = "records", params(MaybeDepartment),
-    request_body(content((TicketsRequest = "application/json"))),
+    request_body(content = TicketsRequest, content_type = "application/json", example = json!({
+        "department": "it",
+        "tickets": [{
+            "id": "HELP-881", "subject": "VPN Fehler 809", "body": "Der Tunnel bricht ab.", "status": "resolved",
+            "labels": {"category": "net-vpn", "priority": "2-normal"}, "resolution": "MTU auf 1350 gesetzt.",
+        }],
+    })),
     responses((status = 200, description = "They are synced", body = UpsertAnswer)),
 )]
 pub(super) async fn upsert_tickets(
@@ -142,7 +148,10 @@ pub(super) async fn upsert_tickets(
 /// As for tickets.
 #[utoipa::path(
     post, path = "/v1/articles", tag = "records", params(MaybeDepartment),
-    request_body(content((ArticlesRequest = "application/json"))),
+    request_body(content = ArticlesRequest, content_type = "application/json", example = json!({
+        "department": "it",
+        "articles": [{"id": "kb-90", "title": "VPN error 809", "body": "Set the MTU of the adapter to 1350.", "language": "en"}],
+    })),
     responses((status = 200, description = "They are synced", body = UpsertAnswer)),
 )]
 pub(super) async fn upsert_articles(
@@ -206,7 +215,9 @@ pub(super) async fn delete_article(
 /// the heads know it after the next training.
 #[utoipa::path(
     post, path = "/v1/tickets/{id}/outcome", tag = "records", params(("id" = String, Path, description = "Ticket")),
-    request_body = OutcomeRequest,
+    request_body(content = OutcomeRequest, example = json!({
+        "department": "it", "labels": {"category": "net-vpn"}, "resolution": "MTU auf 1350 gesetzt.",
+    })),
     responses((status = 202, description = "It is synced", body = Recorded)),
 )]
 pub(super) async fn record_outcome(

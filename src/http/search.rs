@@ -81,7 +81,16 @@ fn default_k() -> usize {
 
 /// Search resolved tickets or articles
 #[utoipa::path(
-    post, path = "/v1/search", tag = "search", request_body = SearchBody,
+    post, path = "/v1/search", tag = "search",
+    request_body(content = SearchBody, examples(
+        ("articles" = (summary = "Articles about an error code", value = json!({
+            "department": "it", "query": "Fehler 809", "pool": "articles", "k": 3,
+        }))),
+        ("tickets" = (summary = "Resolved tickets with a label", value = json!({
+            "department": "it", "query": "printer takes no paper", "pool": "tickets",
+            "filter": {"labels": {"category": "hw-printer"}},
+        }))),
+    )),
     responses((status = 200, description = "What was found", body = SearchAnswer)),
 )]
 pub(super) async fn search(

@@ -63,7 +63,22 @@ pub(super) enum TriageAnswer {
 /// Says for every field of the department what the value should be, how sure that is and why, and finds resolved
 /// tickets, articles, an answer and duplicates. Keeps ticket and decision unless `options.record` is false.
 #[utoipa::path(
-    post, path = "/v1/triage", tag = "triage", request_body = TriageRequest,
+    post, path = "/v1/triage", tag = "triage",
+    request_body(content = TriageRequest, examples(
+        ("one" = (summary = "One ticket", value = json!({
+            "department": "it",
+            "ticket": {"id": "T-1", "subject": "VPN", "body": "Seit heute kommt Fehler 809 beim Verbinden."},
+            "options": {"similar": 3, "articles": 2},
+        }))),
+        ("several" = (summary = "Several tickets, nothing remembered", value = json!({
+            "department": "it",
+            "tickets": [
+                {"id": "T-2", "subject": "Printer", "body": "The printer on floor 2 takes no paper."},
+                {"id": "T-3", "body": "<p>Passwort abgelaufen</p>", "content_type": "text/html"},
+            ],
+            "options": {"record": false},
+        }))),
+    )),
     params(
         ("X-Request-Deadline-Ms" = Option<f64>, Header, description = "Milliseconds after which the caller stops waiting", minimum = 1),
     ),

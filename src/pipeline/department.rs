@@ -27,6 +27,8 @@ pub(super) struct Department {
     trained: BTreeMap<String, FieldModel>,
     /// Heads made of label names, for fields that were never trained.
     untrained: BTreeMap<String, FieldModel>,
+    /// Threshold of each label of each head at its field's precision target; deriving one sorts all out-of-fold scores.
+    thresholds: BTreeMap<String, Vec<Option<f32>>>,
     standardiser: Standardiser,
     general_standardiser: Standardiser,
     tally: Tally,
@@ -102,6 +104,7 @@ impl Department {
             taxonomy: Taxonomy::default(),
             trained: BTreeMap::new(),
             untrained: BTreeMap::new(),
+            thresholds: BTreeMap::new(),
             standardiser: general.standardiser.clone(),
             general_standardiser: general.standardiser.clone(),
             tally: Tally::default(),
@@ -112,6 +115,7 @@ impl Department {
     pub(super) fn set_taxonomy(&mut self, taxonomy: Taxonomy, untrained: BTreeMap<String, FieldModel>) {
         self.taxonomy = taxonomy;
         self.untrained = untrained;
+        self.derive_thresholds();
     }
 
     pub(super) fn set_model(&mut self, model: Option<(u32, DepartmentModel)>) {
@@ -127,6 +131,16 @@ impl Department {
                 self.trained = BTreeMap::new();
             }
         }
+        self.derive_thresholds();
+    }
+
+    fn derive_thresholds(&mut self) {
+        let of_field = |field: &Field| {
+            let head = self.head(&field.id)?;
+            let of_label = |label| head.threshold(label, field.precision_target);
+            Some((field.id.clone(), (0..head.label_ids().len()).map(of_label).collect()))
+        };
+        self.thresholds = self.taxonomy.fields.iter().filter_map(of_field).collect();
     }
 
     pub(super) fn statistics(&self, id: &str) -> DepartmentStatistics {
@@ -203,7 +217,7 @@ impl Department {
         nearest: &[(String, f32)],
         top_n: usize,
     ) -> FieldAssessment {
-        let Some(head) = self.trained.get(&field.id).or_else(|| self.untrained.get(&field.id)) else {
+        let Some(head) = self.head(&field.id) else {
             return FieldAssessment {
                 decision: abstain(Reason::NoExamples),
                 label_ids: Vec::new(),
@@ -229,8 +243,6 @@ impl Department {
         }
         let features = Features { text: reading.text, vector: reading.vector, neighbours: &votes };
         let prediction = head.predict(&self.standardiser, &features);
-        let thresholds: Vec<Option<f32>> =
-            (0..label_ids.len()).map(|label| head.threshold(label, field.precision_target)).collect();
         let examples: Vec<u32> = label_ids
             .iter()
             .map(|label| self.tally.labels.get(&(field.id.clone(), label.clone())).copied().unwrap_or(0))
@@ -239,7 +251,7 @@ impl Department {
             field,
             label_ids,
             probabilities: &prediction.probabilities,
-            thresholds: &thresholds,
+            thresholds: self.thresholds.get(&field.id).map_or(&[], Vec::as_slice),
             examples: &examples,
             calibrated: prediction.calibrated,
             far_from_training: prediction.far_from_training,

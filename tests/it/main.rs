@@ -1,5 +1,7 @@
 //! Integration tests, one binary; files are named by behaviour.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
 mod layers;
 
 mod harness;

@@ -37,7 +37,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(arguments) => demo::demo(settings, arguments).await?,
-        Command::Serve(_) => serve::serve(Session::open(settings).await?).await?,
+        Command::Serve(_) => {
+            let (listener, address) = serve::listen(settings.bind)?;
+            serve::serve(Session::open(settings).await?, listener, address).await?;
+        }
         Command::Import(arguments) => records::import(settings, arguments).await?,
         Command::Export(arguments) => records::export(settings, arguments).await?,
         Command::Train(arguments) => train::train(settings, arguments).await?,

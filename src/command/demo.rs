@@ -1,6 +1,6 @@
 //! `demo`: the main job on the demo helpdesk, from a fresh folder to a served answer.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use anyhow::{Context, bail};
 use comfy_table::{ContentArrangement, Table, presets};
@@ -37,6 +37,10 @@ macro_rules! demo_department {
 const HELPDESK: [DemoDepartment; 4] =
     [demo_department!("it"), demo_department!("hr"), demo_department!("facilities"), demo_department!("finance")];
 
+/// The request that the demo proposes.
+const EXAMPLE: &str =
+    r#"{"department":"it","ticket":{"id":"T-1","subject":"VPN","body":"Seit heute kommt Fehler 809 beim Verbinden."}}"#;
+
 /// Columns of the table where the output is not a terminal.
 const WIDTH_ELSEWHERE: u16 = 160;
 
@@ -67,19 +71,15 @@ pub(super) async fn demo(settings: Settings, arguments: DemoArgs) -> anyhow::Res
     if arguments.no_serve {
         return Ok(());
     }
+    let (listener, address) = serve::listen(session.settings.bind)?;
     println!();
     println!("Serving. Ask it something from another terminal, or stop it with Ctrl-C:");
-    println!("  curl -s http://{}/v1/triage -H 'Content-Type: application/json' \\", session.settings.bind);
+    println!("  curl -s http://{address}/v1/triage -H 'Content-Type: application/json' \\");
+    println!("    -d '{EXAMPLE}'");
     println!(
-        "    -d '{{\"department\":\"it\",\"ticket\":{{\"id\":\"T-1\",\"subject\":\"VPN\",\"body\":\"Seit heute kommt Fehler 809 \
-         beim Verbinden.\"}}}}'"
+        "  Interface: http://{address}/docs   Health: http://{address}/readyz   Metrics: http://{address}/metrics"
     );
-    println!(
-        "  Interface: http://{0}/docs   Health: http://{0}/readyz   Metrics: http://{0}/metrics",
-        session.settings.bind
-    );
-    std::io::stdout().flush().context("cannot write to standard output")?;
-    serve::serve(session).await
+    serve::serve(session, listener, address).await
 }
 
 async fn fill(session: &Session, department: &DemoDepartment) -> anyhow::Result<()> {

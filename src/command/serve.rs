@@ -1,7 +1,7 @@
 //! `serve`: HTTP on a loopback address until the process is told to stop.
 
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -12,10 +12,15 @@ use triage::worker::Worker;
 
 use super::Session;
 
-pub(super) async fn serve(session: Session) -> anyhow::Result<()> {
-    let bind = session.settings.bind;
+/// Takes the address that is to be served on; port 0 becomes a free one.
+pub(super) fn listen(bind: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(bind).with_context(|| format!("cannot listen on {bind}"))?;
     let address = listener.local_addr().context("cannot read the address listened on")?;
+    Ok((listener, address))
+}
+
+/// Serves until the process is told to stop.
+pub(super) async fn serve(session: Session, listener: TcpListener, address: SocketAddr) -> anyhow::Result<()> {
     let metrics = telemetry::install_metrics()?;
     let follower = Follower::start(session.store.clone(), Arc::clone(&session.pipeline)).await?;
     let worker = Worker::start(Arc::clone(&session.pipeline))?;

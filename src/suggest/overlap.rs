@@ -8,6 +8,9 @@ use std::collections::HashSet;
 /// Set of hashed character 4-grams of a text's words, each word padded with one blank on both sides.
 pub struct Grams(HashSet<u32>);
 
+/// 4-grams of about four words.
+const FRAGMENT_GRAMS: usize = 20;
+
 impl Grams {
     /// Reads a text. Words of fewer than three letters and digits carry no meaning and are left out.
     pub fn of(text: &str) -> Grams {
@@ -26,13 +29,11 @@ impl Grams {
         Grams(grams)
     }
 
-    /// Shared 4-grams divided by the root of the other text's number of them: long texts gain, but slowly. At least 0.
+    /// Shared 4-grams divided by the root of the other text's number of them: long texts gain, but slowly, and a
+    /// fragment of a few words does not win by being short. At least 0.
     pub fn shared_with(&self, other: &Grams) -> f32 {
-        if other.0.is_empty() {
-            return 0.0;
-        }
         let shared = other.0.iter().filter(|gram| self.0.contains(gram)).count();
-        shared as f32 / (other.0.len() as f32).sqrt()
+        shared as f32 / ((other.0.len() + FRAGMENT_GRAMS) as f32).sqrt()
     }
 
     /// Share of the other text's 4-grams that this one has too, 0 to 1.

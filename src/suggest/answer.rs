@@ -19,8 +19,13 @@ pub struct Candidate<'a> {
     pub score: f32,
 }
 
-/// A hit below this fused score is not near enough to be quoted.
-pub const LEAST_SCORE: f32 = 0.45;
+/// A hit below this fused score is not near enough to be quoted. Measured on 714 questions to help pages of both
+/// languages: above it the first hit is right 94 times in 100, and 72 of 100 questions with an answer get one.
+pub const LEAST_ARTICLE_SCORE: f32 = 0.4;
+
+/// The same for resolutions of tickets, which are near to each other more easily. Measured on 126 reports with a known
+/// duplicate: above it the first hit is that duplicate 57 times in 100, and 87 of 100 get one.
+pub const LEAST_TICKET_SCORE: f32 = 0.55;
 
 /// A second source must come this near to the first one's score.
 const SECOND_WITHIN: f32 = 0.85;
@@ -31,9 +36,19 @@ const SENTENCES: [usize; 2] = [3, 2];
 /// A sentence has at least this many words.
 const LEAST_WORDS: usize = 3;
 
+impl Candidate<'_> {
+    fn is_near(&self) -> bool {
+        let least = match self.kind {
+            SourceKind::Article => LEAST_ARTICLE_SCORE,
+            SourceKind::Ticket => LEAST_TICKET_SCORE,
+        };
+        self.score >= least
+    }
+}
+
 /// Puts an answer together from at most two sources, best first.
 pub fn answer(question: &str, candidates: &[Candidate<'_>]) -> Answer {
-    let mut near: Vec<&Candidate<'_>> = candidates.iter().filter(|candidate| candidate.score >= LEAST_SCORE).collect();
+    let mut near: Vec<&Candidate<'_>> = candidates.iter().filter(|candidate| candidate.is_near()).collect();
     near.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(b.id)));
     let asked = Grams::of(question);
     let mut cited = Vec::new();
@@ -120,7 +135,7 @@ mod tests {
 
     #[test]
     fn far_hits_give_nothing_close() {
-        let answer = answer("Fehler 809", &[candidate(LEAST_SCORE - 0.01)]);
+        let answer = answer("Fehler 809", &[candidate(LEAST_ARTICLE_SCORE - 0.01)]);
         assert_eq!(answer.status, AnswerStatus::NothingClose);
         assert_eq!(answer.text, None);
     }

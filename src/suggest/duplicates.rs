@@ -3,11 +3,13 @@
 use crate::ticket::Duplicate;
 
 /// Slope and intercept of the logistic curve that turns the mixed centred cosine of two tickets into the probability
-/// that both report the same thing.
-const CURVE: (f32, f32) = (14.0, -10.5);
+/// that both report the same thing. Fitted on the three nearest reports of each of 1,380 bug reports (4,140 pairs, 140 of
+/// them linked as duplicates by their project). Pairs that are the same and that nobody linked count against it, so it
+/// errs on the low side: even equal texts have 0.39.
+const CURVE: (f32, f32) = (5.61, -6.05);
 
-/// A duplicate is proposed from this probability on: silence is better than a wrong hint.
-const LEAST_PROBABILITY: f32 = 0.5;
+/// A duplicate is proposed from this probability on, a cosine of about 0.93: silence is better than a wrong hint.
+const LEAST_PROBABILITY: f32 = 0.3;
 
 /// At most this many are proposed.
 const MOST: usize = 3;
@@ -35,7 +37,7 @@ mod tests {
 
     #[test]
     fn only_near_tickets_are_proposed_most_probable_first() {
-        let found = duplicates([("far", 0.2), ("near", 0.9), ("twin", 0.99), ("far too", 0.5)]);
+        let found = duplicates([("far", 0.2), ("near", 0.95), ("twin", 0.99), ("far too", 0.8)]);
         let ids: Vec<&str> = found.iter().map(|duplicate| duplicate.id.as_str()).collect();
         assert_eq!(ids, ["twin", "near"]);
         assert!(found[0].probability > found[1].probability && found[0].probability <= 1.0);

@@ -360,7 +360,7 @@ pub struct Evidence {
     pub ticket: String,
     /// Id of the label it got.
     pub label: String,
-    /// Cosine of the centred vectors, -1 to 1.
+    /// Cosine of the standardised vectors, -1 to 1.
     pub score: f32,
     /// Words of that ticket that this one shares most.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -180,7 +180,8 @@ impl Shared {
 
     fn run(&self) {
         // The first text compiles patterns and loads language models; no caller should wait for that.
-        let _ = crate::text::canonical_query("Lorem ipsum dolor sit amet");
+        let body = "Lorem ipsum dolor sit amet.\n-- \nQuisque".to_owned();
+        crate::text::canonical(&Ticket { body, ..Ticket::default() });
         while let Some(batch) = self.next_batch() {
             let started = Instant::now();
             let tokens: usize = batch.iter().map(|job| job.tokens).sum();

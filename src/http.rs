@@ -106,9 +106,9 @@ impl App {
 /// What one request may ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Limits {
-    /// Body of a triage call with one ticket or of any other JSON request, in bytes.
+    /// Body of a search, an outcome, a taxonomy or a training request, in bytes.
     pub max_body_bytes: usize,
-    /// Body of a triage call with several tickets and of a JSON upload, in bytes.
+    /// Body of a triage call or of a JSON upload of tickets or articles, in bytes.
     pub max_batch_bytes: usize,
     /// Body of a JSON Lines upload, in bytes.
     pub max_upload_bytes: usize,

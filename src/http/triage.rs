@@ -6,7 +6,6 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -50,7 +49,6 @@ pub(super) struct TriageResults {
 /// A triage, or several.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-#[allow(dead_code, reason = "describes the two shapes of the answer in OpenAPI")]
 pub(super) enum TriageAnswer {
     /// Answer to `ticket`.
     One(Box<Triage>),
@@ -84,7 +82,11 @@ pub(super) enum TriageAnswer {
     ),
     responses((status = 200, description = "The triage of `ticket`, or the results for `tickets`", body = TriageAnswer)),
 )]
-pub(super) async fn triage(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub(super) async fn triage(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<TriageAnswer>, Problem> {
     let deadline = body::deadline(&headers, &app.limits)?;
     let request: TriageRequest = body::json(&headers, body, app.limits.max_batch_bytes, &app.limits).await?;
     let is_single = request.ticket.is_some();
@@ -125,13 +127,11 @@ pub(super) async fn triage(State(app): State<Arc<App>>, headers: HeaderMap, body
         };
         metrics::counter!(telemetry::DECISIONS_TOTAL, "outcome" => outcome).increment(1);
     }
-    Ok(match is_single {
-        true => results.pop().map_or_else(
-            || Problem::from(Error::Bug("no answer for a ticket")).into_response(),
-            |one| Json(one).into_response(),
-        ),
-        false => Json(TriageResults { results }).into_response(),
-    })
+    if !is_single {
+        return Ok(Json(TriageAnswer::Several(TriageResults { results })));
+    }
+    let one = results.pop().ok_or(Error::Bug("a ticket without an answer"))?;
+    Ok(Json(TriageAnswer::One(Box::new(one))))
 }
 
 /// Keeps tickets and decisions. The answer stands when that fails, and says so.

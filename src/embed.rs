@@ -6,7 +6,10 @@
 //! comparing vectors, or for training.
 
 mod encoder;
+mod lanes;
 mod model;
+#[cfg(test)]
+mod tiny;
 mod tokens;
 mod weights;
 
@@ -15,6 +18,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use self::encoder::Bert;
+use self::lanes::Lanes;
 use self::model::{Model, Pooling, Prompts};
 use self::tokens::Tokens;
 use crate::error::{Error, Result};
@@ -29,6 +33,7 @@ pub struct Encoder {
     prompts: Prompts,
     tokens: Tokens,
     bert: Bert,
+    lanes: Lanes,
 }
 
 /// What a text is to the model, which many models want to be told by a prefix from their own configuration.
@@ -49,11 +54,13 @@ pub struct Embeddings {
     values: Vec<f32>,
 }
 
-/// Tokens of one forward pass when there is more than one thread to feed: below it a product is too small to be fast.
-const MIN_BATCH_TOKENS: usize = 256;
-/// Tokens of one forward pass at most, unless a single text is longer. Measured on two cores with 126-token texts: 512
-/// to 2,048 are equally fast, and the buffers grow with it.
-const MAX_BATCH_TOKENS: usize = 1024;
+/// Tokens of one forward pass at least, when there are more texts: below it the weights are read too often.
+const MIN_BATCH_TOKENS: usize = 64;
+/// Tokens of one forward pass at most, unless a single text is longer. Measured on one core with 126-token texts: 256 to
+/// 2,048 are equally fast within the noise, and the buffers grow with it.
+const MAX_BATCH_TOKENS: usize = 512;
+/// Tokens from which on a lone text spreads over all cores. Measured on two: at 16 tokens it is slower for it.
+const MIN_SPREAD_TOKENS: usize = 48;
 
 impl Encoder {
     /// Loads the model in `folder`: `config.json`, `tokenizer.json`, `model.gguf` or `model.safetensors`, and what else
@@ -76,6 +83,10 @@ impl Encoder {
             prompts: model.prompts,
             tokens: tokens?,
             bert: bert?,
+            lanes: Lanes::new().map_err(|reason| Error::Model {
+                path: folder.to_owned(),
+                reason: format!("no thread to run it: {reason}"),
+            })?,
         })
     }
 
@@ -113,16 +124,16 @@ impl Encoder {
             .collect::<Result<Vec<_>, String>>()
             .map_err(|reason| self.error(reason))?;
 
-        let batches = batches(&ids, rayon::current_num_threads());
+        let batches = batches(&ids, self.lanes.len());
         let rows_of = |batch: &Vec<usize>| {
             let ids: Vec<&[u32]> = batch.iter().map(|&text| ids[text].as_slice()).collect();
             self.bert.forward(&ids, self.pooling).map_err(|source| self.error(source.to_string()))
         };
-        // One batch stays on the caller's thread: handing it to the pool costs more than it gains.
-        let rows = if batches.len() == 1 {
-            batches.iter().map(rows_of).collect::<Result<Vec<_>>>()?
-        } else {
-            batches.par_iter().map(rows_of).collect::<Result<Vec<_>>>()?
+        let rows = match &batches[..] {
+            [batch] if batch.iter().map(|&text| ids[text].len()).sum::<usize>() >= MIN_SPREAD_TOKENS => {
+                vec![rows_of(batch)?]
+            }
+            _ => self.lanes.map(&batches, rows_of)?,
         };
 
         let mut values = vec![0.0; texts.len() * self.dim];
@@ -218,4 +229,319 @@ fn scale_to_unit(row: &mut [f32]) -> bool {
         *value = (f64::from(*value) / norm) as f32;
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use candle_core::{DType, Device, Tensor};
+    use serde_json::{Value, json};
+
+    use super::tiny::TinyModel;
+    use super::*;
+
+    const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/e5-small-de-en");
+    static ENCODER: LazyLock<Encoder> = LazyLock::new(|| Encoder::load(Path::new(FOLDER)).unwrap());
+
+    fn cosine(a: &[f32], b: &[f32]) -> f32 {
+        a.iter().zip(b).map(|(a, b)| a * b).sum()
+    }
+
+    fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+        assert_eq!(a.len(), b.len());
+        a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    }
+
+    fn is_unit(row: &[f32]) -> bool {
+        (cosine(row, row) - 1.0).abs() < 1e-5
+    }
+
+    /// (prefixed text, first token ids, number of them, vector) as the model's own reference computed them.
+    fn reference() -> Vec<(String, Vec<u32>, usize, Vec<f32>)> {
+        let json = std::fs::read(Path::new(FOLDER).join("reference.json")).unwrap();
+        let json: Value = serde_json::from_slice(&json).unwrap();
+        let items = json["items"].as_array().unwrap().iter();
+        items
+            .map(|item| {
+                let text = item["input"].as_str().unwrap().to_owned();
+                let ids = serde_json::from_value(item["ids"].clone()).unwrap();
+                let n = serde_json::from_value(item["count"].clone()).unwrap();
+                (text, ids, n, serde_json::from_value(item["vector"].clone()).unwrap())
+            })
+            .collect()
+    }
+
+    fn tiny(model: &TinyModel) -> Result<Encoder> {
+        let folder = tempfile::tempdir().unwrap();
+        model.write(folder.path());
+        Encoder::load(folder.path())
+    }
+
+    #[test]
+    fn ids_and_vectors_equal_the_reference_alone_and_in_one_batch() {
+        let reference = reference();
+        assert_eq!(reference.len(), 24);
+        let texts: Vec<&str> = reference.iter().map(|(text, ..)| text.as_str()).collect();
+        let together = ENCODER.embed(&texts, Prompt::Plain, 512).unwrap();
+        assert_eq!((together.len(), together.dim()), (24, 384));
+        for ((text, ids, n, vector), row) in reference.iter().zip(together.rows()) {
+            let received = ENCODER.token_ids(text, Prompt::Plain, 512);
+            assert_eq!((received.len(), &received[..ids.len()]), (*n, &ids[..]), "{text:.40}");
+            assert!(cosine(row, vector) >= 0.9999, "{text:.40}");
+            assert!(is_unit(row), "{text:.40}");
+            // The two longest say nothing new about batches, and take a second each.
+            if *n < 512 {
+                let alone = ENCODER.embed(&[text], Prompt::Plain, 512).unwrap();
+                assert!(largest_difference(alone.row(0), row) < 1e-5, "{text:.40}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_alone_and_in_any_batch_has_the_same_vector() {
+        let texts = ["VPN geht nicht", "", "the printer is on fire", "Passwort zurücksetzen bitte", "a b c d e f g"];
+        let alone: Vec<Embeddings> =
+            texts.iter().map(|text| ENCODER.embed(&[text], Prompt::Query, 512).unwrap()).collect();
+        for order in [vec![4, 3, 2, 1, 0], vec![1, 1, 3], vec![2, 0, 4, 2, 0, 4, 1, 3, 2, 2, 2, 0, 0, 4, 4]] {
+            let picked: Vec<&str> = order.iter().map(|&i: &usize| texts[i]).collect();
+            let rows = ENCODER.embed(&picked, Prompt::Query, 512).unwrap();
+            for (&i, row) in order.iter().zip(rows.rows()) {
+                assert!(largest_difference(alone[i].row(0), row) < 1e-5, "{:?}", texts[i]);
+            }
+        }
+    }
+
+    #[test]
+    fn prompts_of_the_model_stand_before_the_text() {
+        for (prompt, prefix) in [(Prompt::Query, "query: "), (Prompt::Passage, "passage: "), (Prompt::Plain, "")] {
+            let prefixed = ENCODER.token_ids(&format!("{prefix}Drucker"), Prompt::Plain, 512);
+            assert_eq!(ENCODER.token_ids("Drucker", prompt, 512), prefixed, "{prompt:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_and_keeps_its_end_token() {
+        let text = "Der Drucker druckt nicht. ".repeat(100);
+        let whole = ENCODER.token_ids(&text, Prompt::Query, 512);
+        for max_tokens in [0, 1, 3, 4, 16, 511, 512, 513, usize::MAX] {
+            let ids = ENCODER.token_ids(&text, Prompt::Query, max_tokens);
+            assert_eq!(ids.len(), max_tokens.clamp(3, 512));
+            assert_eq!((&ids[..ids.len() - 1], ids.last()), (&whole[..ids.len() - 1], Some(&2)));
+        }
+    }
+
+    #[test]
+    fn hostile_texts_give_unit_rows_in_order_and_without_delay() {
+        let texts = [
+            String::new(),
+            "\0".to_owned(),
+            "a\0b\u{1}\u{7f}\u{85}".to_owned(),
+            "\u{feff}\u{200b}\u{200d}\u{2028}\u{202e}\u{e0001}\u{10ffff}\u{fffd}".to_owned(),
+            "👩‍👩‍👧‍👦🏳️‍🌈❤️".repeat(50),
+            "¯\u{8f}ব".to_owned(),
+            "e\u{301}".repeat(2_000),
+            "e".to_owned() + &"\u{301}".repeat(20_000),
+            "</s><s><pad><mask><unk> [CLS] [SEP]".to_owned(),
+            " \t\r\n\u{a0}\u{3000}".repeat(1_000),
+            "a".repeat(1_000_000),
+            "ß".repeat(1_000_000),
+            "\u{fdfa}".repeat(100_000),
+        ];
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let start = std::time::Instant::now();
+        for text in &texts {
+            assert!(ENCODER.token_ids(text, Prompt::Query, 512).len() <= 512);
+        }
+        assert!(start.elapsed().as_secs() < 5, "the tokenizer read all of a huge text");
+        let rows = ENCODER.embed(&texts, Prompt::Query, 32).unwrap();
+        assert_eq!(rows.len(), texts.len());
+        assert!(rows.rows().all(is_unit));
+    }
+
+    #[test]
+    fn nothing_gives_nothing() {
+        let none = ENCODER.embed(&[], Prompt::Query, 512).unwrap();
+        assert!(none.is_empty());
+        assert_eq!((none.len(), none.dim(), none.rows().len()), (0, 384, 0));
+    }
+
+    #[test]
+    fn threads_share_one_encoder() {
+        let texts = ["Netzwerk", "network", "Netzlaufwerk fehlt seit dem Update"];
+        let expected = ENCODER.embed(&texts, Prompt::Query, 64).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let rows = ENCODER.embed(&texts, Prompt::Query, 64).unwrap();
+                    assert!(largest_difference(rows.as_slice(), expected.as_slice()) < 1e-5);
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn batches_hold_every_text_once_within_their_budget() {
+        let ids: Vec<Vec<u32>> = [3, 600, 40, 512, 0, 7, 100, 100, 90, 3].iter().map(|&n| vec![0; n]).collect();
+        for threads in [0, 1, 2, 64] {
+            let batches = batches(&ids, threads);
+            let mut texts: Vec<usize> = batches.iter().flatten().copied().collect();
+            texts.sort_unstable();
+            assert_eq!(texts, (0..ids.len()).collect::<Vec<_>>());
+            for batch in &batches {
+                let tokens: usize = batch.iter().map(|&text| ids[text].len()).sum();
+                assert!(tokens <= MAX_BATCH_TOKENS || batch.len() == 1);
+            }
+        }
+        assert!(super::batches(&[], 2).is_empty());
+    }
+
+    #[test]
+    fn tiny_models_of_both_kinds_give_unit_rows_that_depend_on_the_words() {
+        let texts = ["the printer is on fire", "der drucker brennt", "", "unheard of"];
+        for model in [TinyModel::bert(), TinyModel::xlm_roberta()] {
+            let encoder = tiny(&model).unwrap();
+            assert_eq!((encoder.dim(), encoder.max_tokens()), (8, 10));
+            // No padding to 9 and no cut to 4, although the tokenizer's file asks for both.
+            assert_eq!(encoder.token_ids(texts[0], Prompt::Query, 64), [0, 4, 5, 6, 7, 8, 2]);
+            let rows = encoder.embed(&texts, Prompt::Query, 64).unwrap();
+            assert!(rows.rows().all(is_unit));
+            assert!(largest_difference(rows.row(0), rows.row(1)) > 0.01);
+        }
+    }
+
+    #[test]
+    fn xlm_roberta_counts_positions_from_behind_the_padding_id() {
+        // Its table is BERT's behind two rows that no text may reach.
+        let (bert, roberta) = (tiny(&TinyModel::bert()).unwrap(), tiny(&TinyModel::xlm_roberta()).unwrap());
+        let texts = ["the printer is on fire", "der drucker brennt", "fire fire fire fire fire fire fire fire fire"];
+        let (bert, roberta) =
+            (bert.embed(&texts, Prompt::Plain, 64).unwrap(), roberta.embed(&texts, Prompt::Plain, 64).unwrap());
+        assert!(largest_difference(bert.as_slice(), roberta.as_slice()) < 1e-6);
+    }
+
+    #[test]
+    fn weights_load_by_any_prefix_and_type() {
+        let text = ["der drucker brennt"];
+        let expected = tiny(&TinyModel::bert()).unwrap().embed(&text, Prompt::Plain, 64).unwrap();
+        for (prefix, dtype) in [("bert.", DType::F32), ("roberta.", DType::F16), ("0.auto_model.", DType::BF16)] {
+            let mut model = TinyModel::bert();
+            (model.prefix, model.dtype) = (prefix, dtype);
+            let received = tiny(&model).unwrap().embed(&text, Prompt::Plain, 64).unwrap();
+            assert!(cosine(received.row(0), expected.row(0)) > 0.999, "{prefix}");
+        }
+    }
+
+    #[test]
+    fn every_activation_and_pooling_matters() {
+        let text = ["the printer is on fire"];
+        let row = |change: &dyn Fn(&mut TinyModel)| {
+            let mut model = TinyModel::bert();
+            change(&mut model);
+            tiny(&model).unwrap().embed(&text, Prompt::Plain, 64).unwrap().row(0).to_vec()
+        };
+        let plain = row(&|_| {});
+        let with =
+            |file: &'static str, key: &'static str, value: &str| row(&|model| model.set(file, key, json!(value)));
+        assert!(largest_difference(&plain, &with("config.json", "hidden_act", "relu")) > 1e-3);
+        let tanh = largest_difference(&plain, &with("config.json", "hidden_act", "gelu_new"));
+        assert!(tanh > 1e-6 && tanh < 1e-2, "{tanh}");
+        assert!(largest_difference(&plain, &with("1_Pooling/config.json", "pooling_mode", "cls")) > 1e-3);
+        assert!(largest_difference(&plain, &with("1_Pooling/config.json", "pooling_mode", "max")) > 1e-3);
+        assert!(
+            largest_difference(&plain, &with("1_Pooling/config.json", "pooling_mode", "mean_sqrt_len_tokens")) < 1e-6
+        );
+    }
+
+    #[test]
+    fn lower_case_and_cut_vectors_follow_the_configuration() {
+        let mut model = TinyModel::bert();
+        assert_eq!(tiny(&model).unwrap().token_ids("DER Drucker", Prompt::Plain, 64), [0, 3, 3, 2]);
+        let whole = tiny(&model).unwrap().embed(&["der"], Prompt::Plain, 64).unwrap();
+        model.set("sentence_bert_config.json", "do_lower_case", json!(true));
+        model.set("config_sentence_transformers.json", "truncate_dim", json!(5));
+        let encoder = tiny(&model).unwrap();
+        assert_eq!(encoder.token_ids("DER Drucker", Prompt::Plain, 64), [0, 9, 10, 2]);
+        let cut = encoder.embed(&["der"], Prompt::Plain, 64).unwrap();
+        assert_eq!((encoder.dim(), cut.dim()), (5, 5));
+        assert!(is_unit(cut.row(0)));
+        assert!((cut.row(0)[1] / cut.row(0)[0] - whole.row(0)[1] / whole.row(0)[0]).abs() < 1e-4);
+    }
+
+    #[test]
+    fn a_vector_without_direction_is_an_error_that_names_the_position() {
+        // A gain and a bias of zero in the last normalisation make every hidden state zero.
+        let mut model = TinyModel::bert();
+        let zeros = Tensor::zeros(8, DType::F32, &Device::Cpu).unwrap();
+        for kind in ["weight", "bias"] {
+            model.tensors.insert(format!("encoder.layer.1.output.LayerNorm.{kind}"), zeros.clone());
+        }
+        let error = tiny(&model).unwrap().embed(&["secret", "secret"], Prompt::Plain, 64).unwrap_err().to_string();
+        assert!(error.contains("text 0 of the batch") && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn weights_that_overflow_are_an_error_and_not_a_vector() {
+        let mut model = TinyModel::bert();
+        let huge = Tensor::full(f32::MAX, 8, &Device::Cpu).unwrap();
+        model.tensors.insert("encoder.layer.1.output.LayerNorm.weight".to_owned(), huge);
+        let encoder = tiny(&model).unwrap();
+        assert!(matches!(encoder.embed(&["der drucker"], Prompt::Plain, 64), Err(Error::Model { .. })));
+    }
+
+    #[test]
+    fn the_fingerprint_changes_with_everything_that_changes_vectors() {
+        let fingerprint = |change: &dyn Fn(&mut TinyModel)| {
+            let mut model = TinyModel::bert();
+            change(&mut model);
+            tiny(&model).unwrap().fingerprint().to_owned()
+        };
+        let plain = fingerprint(&|_| {});
+        assert_eq!((plain.len(), plain.starts_with("sha256:")), (19, true));
+        assert_eq!(plain, fingerprint(&|_| {}));
+        assert_eq!(plain, fingerprint(&|model| model.set("README.md", "a", json!(1))));
+        type Change<'a> = (&'a str, &'a dyn Fn(&mut TinyModel));
+        let changes: [Change<'_>; 4] = [
+            ("weights", &|model| model.dtype = DType::BF16),
+            ("pooling", &|model| model.set("1_Pooling/config.json", "pooling_mode", json!("cls"))),
+            ("prompts", &|model| model.set("config_sentence_transformers.json", "prompts", json!({"query": "q: "}))),
+            ("length", &|model| model.set("sentence_bert_config.json", "max_seq_length", json!(9))),
+        ];
+        for (what, change) in changes {
+            assert_ne!(plain, fingerprint(change), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_folder_is_refused_with_file_and_reason() {
+        let mut no_json = TinyModel::bert();
+        no_json.files.insert("config.json".to_owned(), json!("{\"model_type\": "));
+        let mut no_tokenizer = TinyModel::bert();
+        no_tokenizer.files.insert("tokenizer.json".to_owned(), json!("{}"));
+        let mut missing = TinyModel::bert();
+        missing.files.remove("tokenizer.json");
+        let mut small = TinyModel::bert();
+        small.tensors.remove("encoder.layer.1.output.dense.bias");
+        let mut wide = TinyModel::bert();
+        wide.set("config.json", "hidden_size", json!(16));
+        let mut words = TinyModel::bert();
+        words.set("config.json", "vocab_size", json!(11));
+        let cases = [
+            (no_json, "config.json", "EOF"),
+            (no_tokenizer, "tokenizer.json", "is no tokenizer"),
+            (missing, "", "tokenizer.json is missing"),
+            (small, "model.safetensors", "has no tensor encoder.layer.1.output.dense.bias"),
+            (wide, "model.safetensors", "has shape [16, 8]"),
+            (words, "tokenizer.json", "has 12 tokens, but the model only 11"),
+        ];
+        for (model, file, reason) in cases {
+            match tiny(&model).err() {
+                Some(Error::Model { path, reason: received }) => {
+                    assert!(path.ends_with(file) && received.contains(reason), "{path:?}: {received}");
+                }
+                other => panic!("expected {reason:?}, received {other:?}"),
+            }
+        }
+        assert!(matches!(Encoder::load(Path::new("/no/such/folder")), Err(Error::Model { .. })));
+    }
 }

@@ -395,3 +395,82 @@ fn gelu_tanh(x: f32) -> f32 {
     let y = if y > 15.0 { 15.0 } else { y };
     x * (1.0 - 1.0 / (exp(2.0 * y) + 1.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The error function by its Taylor series (Abramowitz and Stegun 7.1.5), in f64 within 1e-9 for |x| <= 4.
+    fn erf(x: f64) -> f64 {
+        let mut term = x;
+        let mut total = x;
+        for n in 1..200 {
+            term *= -x * x / f64::from(n);
+            total += term / f64::from(2 * n + 1);
+        }
+        total * std::f64::consts::FRAC_2_SQRT_PI
+    }
+
+    fn grid(from: f32, to: f32) -> impl Iterator<Item = f32> {
+        (0..=20_000).map(move |i| from + (to - from) * i as f32 / 20_000.0)
+    }
+
+    #[test]
+    fn gelu_is_exact_to_two_millionths() {
+        for x in grid(-5.6, 5.6) {
+            let exact = 0.5 * f64::from(x) * (1.0 + erf(f64::from(x) / std::f64::consts::SQRT_2));
+            assert!((f64::from(gelu(x)) - exact).abs() < 2e-6, "{x}: {} {exact}", gelu(x));
+        }
+        assert!((gelu(30.0) - 30.0).abs() < 1e-5 && gelu(-30.0).abs() < 1e-5);
+        assert!(gelu(f32::NAN).is_nan() && gelu(f32::INFINITY) == f32::INFINITY);
+    }
+
+    #[test]
+    fn gelu_by_tanh_follows_its_formula() {
+        for x in grid(-9.0, 9.0) {
+            let y = f64::from(x);
+            let exact = 0.5 * y * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (y + 0.044_715 * y.powi(3))).tanh());
+            assert!((f64::from(gelu_tanh(x)) - exact).abs() < 2e-6, "{x}");
+        }
+        assert!(gelu_tanh(1e4) == 1e4 && gelu_tanh(-1e4).abs() < 1e-5 && gelu_tanh(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn exp_is_exact_to_a_few_units_in_the_last_place() {
+        for x in grid(-87.0, 40.0) {
+            let exact = f64::from(x).exp();
+            assert!((f64::from(exp(x)) / exact - 1.0).abs() < 3e-7, "{x}");
+        }
+        assert!(exp(0.0) == 1.0 && exp(-1e30) < 1e-37 && exp(f32::NEG_INFINITY) < 1e-37 && exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn exponentials_are_those_of_a_softmax_for_rows_of_any_length() {
+        for n in [1, 2, 15, 16, 17, 33] {
+            let scores: Vec<f32> = (0..3 * n).map(|i| ((i * 7919) % 101) as f32 / 5.0 - 10.0).collect();
+            let (weights, sums) = exponentials(&scores, n);
+            for ((weights, scores), sum) in weights.chunks(n).zip(scores.chunks(n)).zip(&sums) {
+                let total: f64 = scores.iter().map(|&score| f64::from(score).exp()).sum();
+                for (weight, &score) in weights.iter().zip(scores) {
+                    assert!((f64::from(weight / sum) - f64::from(score).exp() / total).abs() < 1e-6, "{n}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_normed_row_has_mean_zero_and_variance_one_before_gain_and_bias() {
+        let norm = Norm { gain: vec![2.0; 19], bias: vec![0.5; 19] };
+        let mut row: Vec<f32> = (0..19).map(|i| (i * i) as f32 - 50.0).collect();
+        norm.apply(&mut row, 1e-12);
+        let mean = row.iter().sum::<f32>() / 19.0;
+        let variance = row.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / 19.0;
+        assert!((mean - 0.5).abs() < 1e-5 && (variance - 4.0).abs() < 1e-4, "{mean} {variance}");
+    }
+
+    #[test]
+    fn padding_tokens_in_a_text_do_not_count_as_positions_of_roberta() {
+        assert_eq!(Positions::FromZero.of(&[0, 1, 5]), [0, 1, 2]);
+        assert_eq!(Positions::AfterPadding(1).of(&[0, 5, 1, 1, 6, 2]), [2, 3, 1, 1, 4, 5]);
+    }
+}

@@ -380,3 +380,145 @@ fn tiny() -> f64 {
 fn yes() -> bool {
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::tiny::{POSITIONS, TinyModel};
+    use super::*;
+
+    fn read(model: &TinyModel) -> Result<Model, String> {
+        let folder = tempfile::tempdir().unwrap();
+        model.write(folder.path());
+        Model::read(folder.path()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn pooling_is_read_in_both_forms() {
+        let cases = [
+            (json!({"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false}), Some(Pooling::Mean)),
+            (json!({"pooling_mode_cls_token": true, "word_embedding_dimension": 8}), Some(Pooling::FirstToken)),
+            (json!({"pooling_mode_max_tokens": true}), Some(Pooling::Max)),
+            (json!({"pooling_mode_mean_sqrt_len_tokens": true, "include_prompt": true}), Some(Pooling::Mean)),
+            (json!({"pooling_mode": "mean", "embedding_dimension": 8}), Some(Pooling::Mean)),
+            (json!({"pooling_mode": "cls"}), Some(Pooling::FirstToken)),
+            (json!({"pooling_mode": ["max"]}), Some(Pooling::Max)),
+            (json!({"pooling_mode": "lasttoken"}), None),
+            (json!({"pooling_mode": ["mean", "max"]}), None),
+            (json!({"pooling_mode_lasttoken": true}), None),
+            (json!({"pooling_mode_weightedmean_tokens": true}), None),
+            (json!({"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": true}), None),
+            (json!({"pooling_mode": "mean", "include_prompt": false}), None),
+            (json!({}), None),
+        ];
+        for (config, expected) in cases {
+            let mut model = TinyModel::bert();
+            model.files.insert("1_Pooling/config.json".to_owned(), config.clone());
+            let received = read(&model);
+            assert_eq!(received.as_ref().ok().map(|model| model.pooling), expected, "{config}");
+            if let Err(reason) = received {
+                assert!(reason.contains("1_Pooling") && reason.contains("not supported"), "{reason}");
+            }
+        }
+    }
+
+    #[test]
+    fn modules_are_known_by_the_last_part_of_their_type() {
+        let new = "sentence_transformers.sentence_transformer.modules";
+        let module = |kind: String, path: &str| json!({"idx": 0, "name": "0", "path": path, "type": kind});
+        let mut model = TinyModel::bert();
+        model.files.insert(
+            "modules.json".to_owned(),
+            json!([
+                module(format!("{new}.transformer.Transformer"), ""),
+                module(format!("{new}.pooling.Pooling"), "1_Pooling")
+            ]),
+        );
+        assert!(read(&model).is_ok());
+
+        let modules = model.files.get_mut("modules.json").unwrap().as_array_mut().unwrap();
+        modules.push(module("sentence_transformers.models.Dense".into(), "2_Dense"));
+        let reason = read(&model).err().unwrap();
+        assert!(reason.contains("modules.json") && reason.contains("Dense"), "{reason}");
+    }
+
+    #[test]
+    fn a_bare_transformers_folder_takes_the_mean() {
+        let mut model = TinyModel::bert();
+        model.files.retain(|name, _| name == "config.json" || name == "tokenizer.json");
+        let read = read(&model).unwrap();
+        assert_eq!((read.pooling, read.max_tokens, read.prompts), (Pooling::Mean, POSITIONS, Prompts::default()));
+    }
+
+    #[test]
+    fn length_is_taken_from_the_first_file_that_says_it_and_bounded_by_the_positions() {
+        let cases = [
+            (json!(10), json!(12), 10),
+            (json!(null), json!(12), 12),
+            (json!(null), json!(1e30), POSITIONS),
+            (json!(null), json!(null), POSITIONS),
+            (json!(4000), json!(12), POSITIONS),
+        ];
+        for (sentence, tokenizer, expected) in cases {
+            for mut model in [TinyModel::bert(), TinyModel::xlm_roberta()] {
+                model.set("sentence_bert_config.json", "max_seq_length", sentence.clone());
+                model.set("tokenizer_config.json", "model_max_length", tokenizer.clone());
+                assert_eq!(read(&model).unwrap().max_tokens, expected, "{sentence} {tokenizer}");
+            }
+        }
+    }
+
+    #[test]
+    fn prompts_fall_back_to_the_default_one() {
+        let cases = [
+            (json!({"prompts": {"query": "q: ", "passage": "p: "}}), "q: ", "p: "),
+            (json!({"prompts": {"query": "q: ", "document": "d: ", "passage": "p: "}}), "q: ", "d: "),
+            (json!({"prompts": {"query": "q: "}, "default_prompt_name": "query"}), "q: ", "q: "),
+            (json!({"prompts": {"query": "q: "}, "default_prompt_name": null}), "q: ", ""),
+            (json!({"prompts": {}, "default_prompt_name": "gone"}), "", ""),
+            (json!({}), "", ""),
+        ];
+        for (config, query, passage) in cases {
+            let mut model = TinyModel::bert();
+            model.files.insert("config_sentence_transformers.json".to_owned(), config.clone());
+            let expected = Prompts { query: query.to_owned(), passage: passage.to_owned() };
+            assert_eq!(read(&model).unwrap().prompts, expected, "{config}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_run_is_refused() {
+        let cases: [(&str, Value); 8] = [
+            ("model_type", json!("modernbert")),
+            ("hidden_act", json!("silu")),
+            ("position_embedding_type", json!("relative_key")),
+            ("num_attention_heads", json!(3)),
+            ("num_attention_heads", json!(0)),
+            ("hidden_size", json!(-8)),
+            ("max_position_embeddings", json!(0)),
+            ("vocab_size", json!(null)),
+        ];
+        for (key, value) in cases {
+            let mut model = TinyModel::bert();
+            model.set("config.json", key, value.clone());
+            let reason = read(&model).err().unwrap_or_default();
+            assert!(reason.contains("config.json"), "{key} {value}: {reason}");
+        }
+    }
+
+    #[test]
+    fn names_of_activations_are_mapped() {
+        for (name, expected) in [
+            ("gelu", Activation::Gelu),
+            ("gelu_new", Activation::GeluTanh),
+            ("gelu_pytorch_tanh", Activation::GeluTanh),
+            ("gelu_fast", Activation::GeluTanh),
+            ("relu", Activation::Relu),
+        ] {
+            let mut model = TinyModel::bert();
+            model.set("config.json", "hidden_act", json!(name));
+            assert_eq!(read(&model).unwrap().config.hidden_act, expected, "{name}");
+        }
+    }
+}

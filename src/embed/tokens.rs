@@ -76,7 +76,8 @@ impl Tokens {
             input = input.to_lowercase();
         }
         let encoding = guarded(|| self.tokenizer.encode_fast(input, true))
-            .map_err(|reason| format!("the tokenizer refuses a text: {reason}"))?;
+            // The reason may quote the text.
+            .map_err(|_| "the tokenizer refuses a text".to_owned())?;
         let mut ids = encoding.get_ids().to_vec();
         if ids.len() > max_tokens {
             ids.truncate(max_tokens - self.suffix.len());
@@ -90,8 +91,7 @@ impl Tokens {
 }
 
 /// Runs the tokenizer and turns a panic into an error: its normaliser has panicked on odd Unicode before
-/// (huggingface/tokenizers#626, #692), and one ticket must not end a thread. The panic's text may quote the ticket, so
-/// it is dropped.
+/// (huggingface/tokenizers#626, #692), and one ticket must not end a thread.
 fn guarded<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(value)) => Ok(value),

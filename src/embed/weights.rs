@@ -131,3 +131,79 @@ fn first_line(reason: &candle_core::Error) -> String {
 fn error(path: &Path, reason: impl Into<String>) -> Error {
     Error::Model { path: path.to_owned(), reason: reason.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn gguf(bytes: &[u8]) -> Weights {
+        Weights::Gguf(Document { path: PathBuf::from("model.gguf"), bytes: bytes.to_vec() })
+    }
+
+    fn read(weights: &Weights, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
+        Tensors::open(weights).and_then(|tensors| tensors.values(name, shape)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_damaged_gguf_file_is_an_error_with_its_path() {
+        let whole = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/models/e5-small-de-en/model.gguf")).unwrap();
+        let (name, shape) = ("encoder.layer.11.output.LayerNorm.bias", [384]);
+        assert_eq!(read(&gguf(&whole), name, &shape).unwrap().len(), 384);
+        for length in [0, 3, 4, 100, 5_000, 20_000, whole.len() / 2] {
+            let result = read(&gguf(&whole[..length]), "encoder.layer.11.output.dense.weight", &[384, 1536]);
+            assert!(
+                result.as_ref().is_err_and(|reason| reason.starts_with("model model.gguf: ")),
+                "{length}: {result:?}"
+            );
+        }
+        // Whatever a flipped byte of the header does, it is no panic.
+        for position in (0..12_000).step_by(211) {
+            let mut damaged = whole[..200_000].to_vec();
+            damaged[position] ^= 0xff;
+            let _ = read(&gguf(&damaged), name, &shape);
+        }
+    }
+
+    #[test]
+    fn a_gguf_file_that_states_an_alignment_of_zero_is_an_error() {
+        let mut file = b"GGUF\x03\0\0\0".to_vec();
+        file.extend([0_u64.to_le_bytes(), 1_u64.to_le_bytes(), 17_u64.to_le_bytes()].concat());
+        file.extend(b"general.alignment\x04\0\0\0\0\0\0\0");
+        assert_eq!(read(&gguf(&file), "a", &[1]).unwrap_err(), "model model.gguf: is damaged");
+    }
+
+    #[test]
+    fn a_damaged_safetensors_file_is_an_error_with_its_path() {
+        let header = |header: &str| [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &[0; 8]].concat();
+        let tensor =
+            |shape: &str, end: u64| format!(r#"{{"a":{{"dtype":"F32","shape":{shape},"data_offsets":[0,{end}]}}}}"#);
+        let cases = [
+            (Vec::new(), false),
+            (vec![0xff; 64], false),
+            (header("{"), false),
+            (header(&tensor("[2]", 80)), false),
+            (header(&tensor("[9223372036854775807, 4]", 8)), false),
+            (header(&tensor("[3]", 8)), false),
+            (header(&tensor("[1, 2]", 8)), false),
+            (header(&tensor("[2]", 8)), true),
+        ];
+        for (bytes, good) in cases {
+            let weights = Weights::Safetensors(vec![Document { path: PathBuf::from("model.safetensors"), bytes }]);
+            match read(&weights, "a", &[2]) {
+                Ok(values) => assert!(good && values == [0.0, 0.0]),
+                Err(reason) => assert!(!good && reason.starts_with("model model.safetensors: "), "{reason}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_not_finite_is_refused() {
+        let header = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+        let values = [1.0_f32.to_le_bytes(), f32::NAN.to_le_bytes()].concat();
+        let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &values].concat();
+        let weights = Weights::Safetensors(vec![Document { path: PathBuf::from("model.safetensors"), bytes }]);
+        assert!(read(&weights, "a", &[2]).unwrap_err().contains("not finite"));
+    }
+}

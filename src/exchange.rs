@@ -200,21 +200,67 @@ fn describe_csv(error: &csv::Error) -> String {
     }
 }
 
-/// A serde message without the value it quotes: values may be ticket text, which errors never carry.
+/// A serde message without the value it quotes: values may be ticket text, which errors never carry. The name of an
+/// unknown field is shown, at most 64 characters of it; where in the text the value stood is left out too.
 pub fn without_values(message: &str) -> String {
-    let mut out = String::with_capacity(message.len());
-    let mut rest = message;
-    // serde quotes strings in double quotes, other values in backticks after "integer", "floating point" and so on;
-    // names of fields and variants stand in backticks too and are ours to show.
-    while let Some(start) = rest.find('"') {
-        out.push_str(&rest[..start]);
-        let after = &rest[start + 1..];
-        let end = after.rfind("\", expected").or_else(|| after.rfind('"')).unwrap_or(after.len());
-        out.push('…');
-        rest = after.get(end + 1..).unwrap_or_default();
+    let message = without_position(message);
+    if let Some(rest) = message.strip_prefix(UNKNOWN_FIELD) {
+        let (name, known) = split_name(rest);
+        return format!("{UNKNOWN_FIELD}{}`{known}", shown_name(name));
     }
-    out.push_str(rest);
-    out
+    if let Some(rest) = message.strip_prefix("unknown variant `") {
+        return format!("unknown value{}", split_name(rest).1);
+    }
+    for kind in ["invalid type: ", "invalid value: "] {
+        let Some((value, expected)) = message.strip_prefix(kind).and_then(|rest| rest.rsplit_once(", expected "))
+        else {
+            continue;
+        };
+        // "string", "integer" and so on stand before the value, which serde puts in quotes or backticks.
+        let what = value.split(['"', '`']).next().unwrap_or_default().trim_end();
+        return format!("{kind}{what}, expected {expected}");
+    }
+    let is_known = ["missing field `", "duplicate field `"].iter().any(|known| message.starts_with(known));
+    if is_known || !message.contains(['"', '`']) { message.to_owned() } else { "cannot be read".to_owned() }
+}
+
+/// The field that serde does not know or misses, in a message of [`without_values`].
+pub fn field_named_in(message: &str) -> Option<&str> {
+    let rest = message.strip_prefix(UNKNOWN_FIELD).or_else(|| message.strip_prefix("missing field `"))?;
+    Some(rest.split('`').next().unwrap_or_default())
+}
+
+const UNKNOWN_FIELD: &str = "unknown field `";
+
+/// Longest name of an unknown field that is shown.
+const MAX_SHOWN_CHARS: usize = 64;
+
+/// `message` without the " at line 1 column 7" that serde_json puts behind it.
+fn without_position(message: &str) -> &str {
+    let is_position = |end: &str| {
+        end.split_once(" column ")
+            .is_some_and(|(line, column)| line.parse::<usize>().is_ok() && column.parse::<usize>().is_ok())
+    };
+    match message.rsplit_once(" at line ") {
+        Some((before, end)) if is_position(end) => before,
+        _ => message,
+    }
+}
+
+/// Splits "NAME`, expected …" behind the name, which may hold anything; what is expected is ours.
+fn split_name(rest: &str) -> (&str, &str) {
+    let end = rest.rfind("`, expected ").or_else(|| rest.rfind("`, there are no "));
+    end.map_or(("", ""), |end| (&rest[..end], &rest[end + 1..]))
+}
+
+/// A name that a caller made up, fit for a message.
+fn shown_name(name: &str) -> String {
+    let harmless = |c: char| if c.is_control() || c == '`' { '?' } else { c };
+    let mut shown: String = name.chars().take(MAX_SHOWN_CHARS).map(harmless).collect();
+    if name.chars().nth(MAX_SHOWN_CHARS).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -274,13 +320,24 @@ mod tests {
     }
 
     #[test]
-    fn quoted_values_are_taken_out_of_messages() {
+    fn values_are_taken_out_of_messages() {
         let check = |message: &str, expected: &str| assert_eq!(without_values(message), expected);
         check(
-            "invalid type: string \"my \\\"secret\\\" text\", expected a map",
-            "invalid type: string …, expected a map",
+            "invalid type: string \"my \\\"secret\\\" `text`, expected nothing\", expected a map at line 3 column 7",
+            "invalid type: string, expected a map",
+        );
+        check("invalid type: integer `5`, expected a string", "invalid type: integer, expected a string");
+        check("invalid value: string \"x\", expected a date", "invalid value: string, expected a date");
+        check("invalid type: null, expected a string", "invalid type: null, expected a string");
+        check(
+            "unknown variant `secret`, expected `x``, expected one of `open`, `resolved`",
+            "unknown value, expected one of `open`, `resolved`",
         );
         check("unknown field `subjekt`, expected `id`", "unknown field `subjekt`, expected `id`");
-        check("invalid type: integer `5`, expected a string", "invalid type: integer `5`, expected a string");
+        check("unknown field `a`\n`, there are no fields", "unknown field `a??`, there are no fields");
+        check("missing field `id` at line 1 column 2", "missing field `id`");
+        check("something else about \"secret\"", "cannot be read");
+        let long = without_values(&format!("unknown field `{}`, expected `id`", "ä".repeat(500)));
+        assert!(long.chars().count() < 110 && long.ends_with("…`, expected `id`"), "{long}");
     }
 }

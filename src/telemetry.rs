@@ -1,5 +1,7 @@
 //! Logging, and every metric of the service with its unit.
 
+use std::any::Any;
+
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
@@ -58,14 +60,25 @@ impl Metrics {
     }
 }
 
-/// Logs to standard error; `RUST_LOG` says how much, by default what an operator must know. A second call changes
-/// nothing.
+/// Logs to standard error; `RUST_LOG` says how much, by default what an operator must know. Panics are logged with
+/// their place. A second call changes nothing.
 pub fn init_logging(json: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,triage=info"));
     let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let subscriber =
         tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal).with_writer(std::io::stderr);
     let _ = if json { subscriber.json().try_init() } else { subscriber.try_init() };
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        tracing::error!(place, thread, message = fixed_message(panic.payload()), "a panic");
+    }));
+}
+
+/// What a panic said, when that is a fixed text. A formatted message may quote ticket text, as that of a string cut
+/// within a character does, so it is left out.
+pub fn fixed_message(panic: &(dyn Any + Send)) -> &'static str {
+    panic.downcast_ref::<&'static str>().copied().unwrap_or("its message is left out, it may quote a ticket")
 }
 
 /// Starts measuring; one recorder serves the whole process.
@@ -86,4 +99,18 @@ pub fn install_metrics() -> Result<Metrics> {
         }
     }
     Ok(Metrics(handle))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_that_quotes_text_is_not_repeated() {
+        let text = "Gehälter".to_owned();
+        let panic = std::panic::catch_unwind(|| text[..4].len()).unwrap_err();
+        assert!(!fixed_message(&*panic).contains("Geh"));
+        let panic = std::panic::catch_unwind(|| panic!("a rule is broken")).unwrap_err();
+        assert_eq!(fixed_message(&*panic), "a rule is broken");
+    }
 }

@@ -6,6 +6,8 @@
 mod body;
 mod departments;
 mod health;
+mod leftover;
+mod lines;
 mod models;
 mod problem;
 mod records;
@@ -21,7 +23,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use serde::Serialize;
+use tokio::sync::RwLock;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
 use utoipa::ToSchema;
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
@@ -29,6 +33,7 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::error::{Error, Result};
+use crate::http::problem::Problem;
 use crate::jobs::Follower;
 use crate::pipeline::Pipeline;
 use crate::store::Store;
@@ -93,14 +98,26 @@ pub struct App {
     metrics: Metrics,
     limits: Limits,
     is_training: AtomicBool,
+    /// Read by what adds labels, written by what replaces a closed set or changes the heads: what the pipeline loads
+    /// is then what was stored last.
+    closed_sets: RwLock<()>,
 }
 
 impl App {
     /// Puts the parts together.
     pub fn new(store: Store, pipeline: Arc<Pipeline>, worker: Worker, follower: Follower, metrics: Metrics) -> App {
         let limits = Limits::default();
-        App { store, pipeline, worker, follower, metrics, limits, is_training: AtomicBool::new(false) }
+        let (is_training, closed_sets) = (AtomicBool::new(false), RwLock::new(()));
+        App { store, pipeline, worker, follower, metrics, limits, is_training, closed_sets }
     }
+}
+
+/// Runs a write to its end, even when its caller hangs up.
+async fn detached<T: Send + 'static>(
+    write: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    let task = tokio::spawn(write.in_current_span());
+    task.await.unwrap_or_else(|_| Err(Error::Bug("a write panicked").into()))
 }
 
 /// What one request may ask for.
@@ -112,6 +129,8 @@ pub struct Limits {
     pub max_batch_bytes: usize,
     /// Body of a JSON Lines upload, in bytes.
     pub max_upload_bytes: usize,
+    /// One line of it, in bytes.
+    pub max_line_bytes: usize,
     /// Tickets of one triage call.
     pub max_batch_tickets: usize,
     /// Levels of nesting of a JSON body.
@@ -124,7 +143,7 @@ pub struct Limits {
     pub max_read_chars: usize,
     /// Tokens of a ticket that the encoder reads.
     pub max_read_tokens: usize,
-    /// Time to send a body, in milliseconds.
+    /// Time to send a JSON body, or until the next part of an upload, in milliseconds.
     pub body_read_ms: u64,
     /// Time to answer, in milliseconds; a request may ask for less.
     pub deadline_ms: u64,
@@ -137,7 +156,8 @@ impl Default for Limits {
         Limits {
             max_body_bytes: 1 << 20,
             max_batch_bytes: 4 << 20,
-            max_upload_bytes: 64 << 20,
+            max_upload_bytes: 256 << 20,
+            max_line_bytes: 1 << 20,
             max_batch_tickets: 32,
             max_json_depth: 32,
             max_query_chars: 16_000,

@@ -2,15 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::FromRequestParts;
+use axum::extract::path::ErrorKind;
+use axum::extract::rejection::PathRejection;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
-use crate::exchange::without_values;
+use crate::error::Error;
+use crate::exchange::{field_named_in, without_values};
 use crate::http::Limits;
 use crate::http::problem::Problem;
 use crate::ticket::pointer_token;
@@ -31,40 +34,50 @@ pub(super) async fn json<T: DeserializeOwned>(
     max_bytes: usize,
     limits: &Limits,
 ) -> Result<T, Problem> {
-    let media_type = media_type(headers);
-    if media_type != "application/json" && !media_type.ends_with("+json") {
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json"));
-    }
-    let bytes = bytes(headers, body, max_bytes, limits).await?;
-    parse(&bytes, limits)
+    parse(&json_bytes(headers, body, max_bytes, limits).await?, limits)
 }
 
-/// Reads a body of at most `max_bytes`.
-pub(super) async fn bytes(
+/// Reads a JSON body of at most `max_bytes` and leaves it as it is.
+pub(super) async fn json_bytes(
     headers: &HeaderMap,
     body: Body,
     max_bytes: usize,
     limits: &Limits,
-) -> Result<axum::body::Bytes, Problem> {
-    let too_large =
-        || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {max_bytes} bytes"));
-    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > max_bytes as u64) {
-        return Err(too_large());
+) -> Result<Bytes, Problem> {
+    let media_type = media_type(headers);
+    if media_type != "application/json" && !media_type.ends_with("+json") {
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json"));
     }
+    check_announced(headers, max_bytes)?;
     let read = axum::body::to_bytes(body, max_bytes);
     match tokio::time::timeout(Duration::from_millis(limits.body_read_ms), read).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => {
             let source = std::error::Error::source(&error);
             let is_limit = source.is_some_and(|source| source.to_string().contains("length limit"));
-            if is_limit { Err(too_large()) } else { Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off")) }
+            Err(if is_limit { too_large(max_bytes) } else { broken_off() })
         }
-        Err(_) => Err(Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            format!("the body did not arrive within {} ms", limits.body_read_ms),
-        )),
+        Err(_) => Err(too_slow(limits)),
     }
+}
+
+/// Refuses a body that says by itself that it is too large, before any of it is read.
+pub(super) fn check_announced(headers: &HeaderMap, max_bytes: usize) -> Result<(), Problem> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > max_bytes as u64) { Err(too_large(max_bytes)) } else { Ok(()) }
+}
+
+pub(super) fn too_large(max_bytes: usize) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {max_bytes} bytes"))
+}
+
+pub(super) fn too_slow(limits: &Limits) -> Problem {
+    let detail = format!("nothing more of the body arrived within {} ms", limits.body_read_ms);
+    Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+}
+
+pub(super) fn broken_off() -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "the body broke off")
 }
 
 /// Parses JSON; faults come with their pointer and never with the value that was wrong.
@@ -80,9 +93,8 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8], limits: &Limits) -> Resul
         let pointer = pointer(error.path());
         let inner = error.into_inner();
         if inner.is_data() {
-            let message = without_values(&inner.to_string());
-            let detail = message.split(" at line ").next().unwrap_or_default().to_owned();
-            Problem::invalid(pointer, shortened(detail))
+            let detail = without_values(&inner.to_string());
+            Problem::invalid(with_field(pointer, &detail), detail)
         } else {
             malformed(format!("the body is not JSON at line {} column {}", inner.line(), inner.column()))
         }
@@ -91,14 +103,15 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8], limits: &Limits) -> Resul
     Ok(value)
 }
 
-/// Names of unknown fields are the caller's and may be of any length.
-fn shortened(detail: String) -> String {
-    const MOST_CHARS: usize = 300;
-    if detail.chars().count() <= MOST_CHARS {
-        detail
-    } else {
-        detail.chars().take(MOST_CHARS).collect::<String>() + "…"
+/// serde points at the object; the field that it misses or does not know is in what it says.
+fn with_field(mut pointer: String, detail: &str) -> String {
+    if let Some(field) = field_named_in(detail) {
+        let token = format!("/{}", pointer_token(field));
+        if !pointer.ends_with(&token) {
+            pointer.push_str(&token);
+        }
     }
+    pointer
 }
 
 fn pointer(path: &serde_path_to_error::Path) -> String {
@@ -140,27 +153,60 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Query<T>, Problem> {
         let query = axum::extract::Query::<T>::try_from_uri(&parts.uri);
         let fault = |error: axum::extract::rejection::QueryRejection| {
-            let message = without_values(&error.body_text());
-            let detail = message.rsplit("query string: ").next().unwrap_or_default().to_owned();
-            let name = detail.split(['`', ':']).nth(usize::from(detail.contains('`'))).unwrap_or_default();
-            Problem::invalid(name.to_owned(), shortened(detail.clone()))
+            let text = error.body_text();
+            let message = text.split_once("query string: ").map_or(text.as_str(), |(_, message)| message);
+            // "k: invalid digit …" names the parameter in front, "missing field `department`" within.
+            let (name, message) = match message.split_once(": ") {
+                Some((name, message)) if !name.contains([' ', '`', '"']) => (name, message),
+                _ => ("", message),
+            };
+            let detail = without_values(message);
+            Problem::invalid(field_named_in(&detail).unwrap_or(name), detail.clone())
         };
         query.map(|axum::extract::Query(query)| Query(query)).map_err(fault)
     }
 }
 
-/// When the caller stops waiting: `X-Request-Deadline-Ms` or `Request-Timeout` (seconds), at most the service's own.
+/// The variable parts of a path; what does not fit is 422, what is not UTF-8 is 400.
+pub(super) struct Path<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Path<T>, Problem> {
+        let fault = |error: PathRejection| match error {
+            PathRejection::FailedToDeserializePathParams(error) => match error.into_kind() {
+                ErrorKind::InvalidUtf8InPathParam { key } => {
+                    Problem::new(StatusCode::BAD_REQUEST, format!("{key} in the path is not UTF-8"))
+                }
+                ErrorKind::ParseError { .. } | ErrorKind::ParseErrorAtKey { .. } => {
+                    Problem::invalid("path", "must have a whole number, from 0 on, in that place")
+                }
+                _ => Problem::from(Error::Bug("a handler reads another path than its route has")),
+            },
+            _ => Problem::from(Error::Bug("a handler reads a path that its route lacks")),
+        };
+        let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        path.map(|axum::extract::Path(path)| Path(path)).map_err(fault)
+    }
+}
+
+/// When the caller stops waiting, see [`patience`].
 pub(super) fn deadline(headers: &HeaderMap, limits: &Limits) -> Result<Instant, Problem> {
+    Ok(Instant::now() + patience(headers, limits)?)
+}
+
+/// How long the caller waits: `X-Request-Deadline-Ms` or `Request-Timeout` (seconds), at most the service's own deadline.
+pub(super) fn patience(headers: &HeaderMap, limits: &Limits) -> Result<Duration, Problem> {
     let most = Duration::from_millis(limits.deadline_ms);
     for (name, unit_ms) in [("x-request-deadline-ms", 1.0), ("request-timeout", 1000.0)] {
         let Some(value) = headers.get(name) else { continue };
         let number = value.to_str().ok().and_then(|value| value.trim().parse::<f64>().ok());
         let number = number.filter(|number| number.is_finite() && *number > 0.0);
         let number = number.ok_or_else(|| Problem::invalid(name, "must be a positive number"))?;
-        let asked = Duration::from_secs_f64((number * unit_ms / 1000.0).min(most.as_secs_f64()));
-        return Ok(Instant::now() + asked);
+        return Ok(Duration::from_secs_f64((number * unit_ms / 1000.0).min(most.as_secs_f64())));
     }
-    Ok(Instant::now() + most)
+    Ok(most)
 }
 
 #[cfg(test)]
@@ -183,11 +229,50 @@ mod tests {
         let problem = fault(r#"[{"id":"1"},{"id":"2","messages":[{"role":"geheim","body":"x"}]}]"#);
         assert_eq!(problem["errors"][0]["pointer"], "/1/messages/0/role");
         assert_eq!(problem["status"], 422);
+        assert!(!problem.to_string().contains("geheim"), "{problem}");
+        let problem = fault(r#"[{"id":"1"},{"id":"2","sub/jekt":"geheim"}]"#);
+        assert_eq!(problem["errors"][0]["pointer"], "/1/sub~1jekt");
+        let problem = fault(r#"[{"id":"1","messages":[{"role":"agent"}]}]"#);
+        assert_eq!(problem["errors"][0]["pointer"], "/0/messages/0/body");
         let problem = fault(r#"[{"id":"1","labels":{"a/b":["geheim"]}}]"#);
         assert_eq!(problem["errors"][0]["pointer"], "/0/labels/a~1b");
         assert!(!problem.to_string().contains("geheim"), "{problem}");
         assert_eq!(fault("[] []")["status"], 400);
         assert_eq!(fault(&"[".repeat(100))["status"], 400);
+    }
+
+    #[tokio::test]
+    async fn queries_and_paths_name_what_is_wrong_and_not_its_value() {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[allow(dead_code, reason = "only the faults are looked at")]
+        struct Asked {
+            department: String,
+            #[serde(default)]
+            k: usize,
+        }
+        let router = axum::Router::new()
+            .route("/{version}", axum::routing::get(async |_: Path<u32>, Query(Asked { .. }): Query<Asked>| ()));
+        let router = router.layer(axum::middleware::from_fn(crate::http::problem::finish));
+        for (uri, status, pointer) in [
+            ("/1?department=it", 200, ""),
+            ("/1", 422, "department"),
+            ("/1?department=it&k=geheim", 422, "k"),
+            ("/1?department=it&kk=geheim", 422, "kk"),
+            ("/geheim?department=it", 422, "path"),
+            ("/%ff?department=it", 400, ""),
+        ] {
+            let request = axum::extract::Request::get(uri).body(Body::empty()).unwrap();
+            let response = tower::ServiceExt::oneshot(router.clone(), request).await.unwrap();
+            assert_eq!(response.status(), status, "{uri}");
+            let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            let mut problem: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            if !pointer.is_empty() {
+                assert_eq!(problem["errors"][0]["pointer"], pointer, "{uri}");
+            }
+            problem["instance"] = serde_json::Value::Null;
+            assert!(!problem.to_string().contains("geheim"), "{problem}");
+        }
     }
 
     #[test]
@@ -196,10 +281,10 @@ mod tests {
         let with = |name: &'static str, value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(name, value.parse().unwrap());
-            deadline(&headers, &limits).map(|deadline| deadline.saturating_duration_since(Instant::now()))
+            patience(&headers, &limits)
         };
-        assert!(with("x-request-deadline-ms", "250").is_ok_and(|left| left <= Duration::from_millis(250)));
-        assert!(with("request-timeout", "9e9").is_ok_and(|left| left <= Duration::from_secs(30)));
+        assert!(with("x-request-deadline-ms", "250").is_ok_and(|patience| patience == Duration::from_millis(250)));
+        assert!(with("request-timeout", "9e9").is_ok_and(|patience| patience == Duration::from_secs(30)));
         assert!(with("request-timeout", "-1").is_err() && with("request-timeout", "soon").is_err());
     }
 }

@@ -5,16 +5,16 @@ use std::sync::atomic::Ordering;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::error::Error;
-use crate::http::App;
-use crate::http::body::{self, Query};
+use crate::http::body::{self, Path, Query};
 use crate::http::problem::Problem;
+use crate::http::{App, detached};
 use crate::store::ModelInfo;
 use crate::train;
 
@@ -127,10 +127,11 @@ pub(super) async fn train(State(app): State<Arc<App>>, headers: HeaderMap, body:
     if app.is_training.swap(true, Ordering::AcqRel) {
         return Err(Problem::new(StatusCode::CONFLICT, "a training is under way; try again when it is done"));
     }
+    let training = Training(app);
     let runtime = tokio::runtime::Handle::current();
-    let of_thread = Arc::clone(&app);
+    // A closure that is dropped without a run ends the training too.
     let spawned = std::thread::Builder::new().name("trainer".to_owned()).spawn(move || {
-        let app = of_thread;
+        let app = &training.0;
         let done =
             runtime.block_on(train::train(&app.store, &app.pipeline, &request.department, &request.fields, &|_| ()));
         match done {
@@ -142,10 +143,8 @@ pub(super) async fn train(State(app): State<Arc<App>>, headers: HeaderMap, body:
             ),
             Err(error) => tracing::error!(department = request.department, %error, "training failed"),
         }
-        app.is_training.store(false, Ordering::Release);
     });
     if spawned.is_err() {
-        app.is_training.store(false, Ordering::Release);
         return Err(Error::Bug("the operating system gives no thread for a training").into());
     }
     Ok((StatusCode::ACCEPTED, Json(Started { status: "started" })).into_response())
@@ -162,9 +161,13 @@ pub(super) async fn promote(
     Path(version): Path<u32>,
     Query(query): Query<OfDepartment>,
 ) -> Result<Json<Serving>, Problem> {
-    app.store.promote(&query.department, version).await?;
-    app.follower.reload(&query.department).await?;
-    Ok(Json(Serving { department: query.department, version }))
+    detached(async move {
+        let _writing = app.closed_sets.write().await;
+        app.store.promote(&query.department, version).await?;
+        app.follower.reload(&query.department).await?;
+        Ok(Json(Serving { department: query.department, version }))
+    })
+    .await
 }
 
 /// Go back from a version to the one that served before it
@@ -178,12 +181,25 @@ pub(super) async fn roll_back(
     Path(version): Path<u32>,
     Query(query): Query<OfDepartment>,
 ) -> Result<Json<Serving>, Problem> {
-    let serving = app.store.active_model(&query.department).await?.map(|(version, _)| version);
-    if serving != Some(version) {
-        let detail = format!("version {version} does not serve now, so there is nothing to go back from");
-        return Err(Problem::new(StatusCode::CONFLICT, detail));
+    detached(async move {
+        let _writing = app.closed_sets.write().await;
+        let serving = app.store.active_model(&query.department).await?.map(|(version, _)| version);
+        if serving != Some(version) {
+            let detail = format!("version {version} does not serve now, so there is nothing to go back from");
+            return Err(Problem::new(StatusCode::CONFLICT, detail));
+        }
+        let version = app.store.rollback(&query.department).await?;
+        app.follower.reload(&query.department).await?;
+        Ok(Json(Serving { department: query.department, version }))
+    })
+    .await
+}
+
+/// A training under way; when it ends, however it ends, another may begin.
+struct Training(Arc<App>);
+
+impl Drop for Training {
+    fn drop(&mut self) {
+        self.0.is_training.store(false, Ordering::Release);
     }
-    let version = app.store.rollback(&query.department).await?;
-    app.follower.reload(&query.department).await?;
-    Ok(Json(Serving { department: query.department, version }))
 }

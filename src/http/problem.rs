@@ -9,13 +9,15 @@ use std::time::Instant;
 use axum::Json;
 use axum::extract::{MatchedPath, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tracing::Instrument;
 use utoipa::ToSchema;
 
 use crate::error::Error;
+use crate::http::leftover::Leftover;
 use crate::telemetry;
 
 /// Media type of a problem document (RFC 9457 §3).
@@ -79,11 +81,12 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
         let (code, title) = kind(status);
+        let detail = shortened(detail.into());
         let document = Document {
             kind: format!("urn:problem:triage:{code}"),
             title,
             status,
-            detail: detail.into(),
+            detail,
             instance: String::new(),
             code,
             request_id: String::new(),
@@ -118,8 +121,27 @@ impl Problem {
 
     /// The same, for a line of an upload.
     pub(super) fn at_line(mut self, line: usize) -> Problem {
-        self.document.detail = format!("line {line}: {}; nothing was stored", self.document.detail);
+        self.document.detail = format!("line {line}: {}", self.document.detail);
         self
+    }
+
+    /// The same, for an upload of which the first records were kept.
+    pub(super) fn after_keeping(mut self, n: usize) -> Problem {
+        let kept = match n {
+            0 => "nothing was kept".to_owned(),
+            n => format!("the first {n} records were kept, nothing after them"),
+        };
+        self.document.detail = format!("{}; {kept}", self.document.detail);
+        self
+    }
+}
+
+/// Ids and names in it are the caller's and may be of any length.
+fn shortened(detail: String) -> String {
+    const MAX_CHARS: usize = 1000;
+    match detail.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", &detail[..end]),
+        None => detail,
     }
 }
 
@@ -187,11 +209,7 @@ pub(super) async fn no_route() -> Problem {
 
 /// What a panic becomes.
 pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let cause = panic
-        .downcast_ref::<&str>()
-        .map(|message| (*message).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned());
+    let cause = format!("a panic: {}", telemetry::fixed_message(&*panic));
     let problem = Problem::from(Error::Bug("a handler panicked"));
     Problem { cause: Some(cause), ..problem }.into_response()
 }
@@ -200,22 +218,24 @@ pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
 pub(super) async fn finish(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id = request_id(request.headers());
-    let method = request.method().clone();
+    let method = known_method(request.method());
     let instance = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let (request, leftover) = Leftover::of(request);
     let mut response = if request.headers().contains_key(CONTENT_ENCODING) {
         Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the body without Content-Encoding").into_response()
     } else {
-        next.run(request).await
+        next.run(request).instrument(tracing::info_span!("request", request_id)).await
     };
     let status = response.status();
     if let Some(problem) = problem_of(&mut response) {
+        leftover.discard().await;
         response = write(problem, &response, instance, &request_id);
     }
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    let labels = [("method", method.to_string()), ("route", route), ("status", status.as_u16().to_string())];
+    let labels = [("method", method.to_owned()), ("route", route), ("status", status.as_u16().to_string())];
     metrics::histogram!(telemetry::REQUEST_SECONDS, &labels).record(started.elapsed().as_secs_f64());
     response
 }
@@ -254,6 +274,20 @@ fn write(mut problem: Problem, response: &Response, instance: String, request_id
     written
 }
 
+/// The method as a label of a metric; callers may make up any number of methods.
+fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
 /// The caller's id when it is short and printable, else a new one.
 fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(&REQUEST_ID).and_then(|value| value.to_str().ok());
@@ -286,6 +320,10 @@ mod tests {
         check(Error::Timeout { limit_ms: 5 }, 504, "deadline");
         check(Error::Unavailable { state: "starting" }, 503, "unavailable");
         check(Error::Bug("impossible"), 500, "internal");
+        check(Error::Model { path: "x".into(), reason: "broken".to_owned() }, 500, "internal");
+        check(Error::Index { path: "x".into(), reason: "broken".to_owned() }, 500, "internal");
+        check(Error::File { path: "x".into(), source: std::io::ErrorKind::NotFound.into() }, 500, "internal");
+        check(Error::Line { path: "x".into(), line: 7, reason: "broken".to_owned() }, 500, "internal");
         check(Error::Store { path: "x".into(), reason: "secret place".to_owned() }, 500, "internal");
     }
 

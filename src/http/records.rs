@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
@@ -14,17 +14,16 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::error::Error;
 use crate::exchange::Record;
-use crate::http::App;
-use crate::http::body::{self, JSON_LINES, Query};
+use crate::http::body::{self, JSON_LINES, Path, Query};
+use crate::http::lines::Lines;
 use crate::http::problem::Problem;
-use crate::store::Kind;
+use crate::http::{App, detached};
+use crate::store::{Kind, Upserted};
 use crate::ticket::{Article, Outcome, Ticket, check_id};
 
-/// How long an answer waits for the index to follow; the write is durable before.
+/// How long the answer to one outcome or deletion waits for the index to follow; the write is durable before. An upload,
+/// which brings more to read, waits until the caller's deadline.
 const FOLLOW: Duration = Duration::from_secs(5);
-
-/// Lines stored in one transaction.
-const BATCH: usize = 500;
 
 /// Tickets to keep.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -103,8 +102,9 @@ pub(super) struct MaybeDepartment {
 /// Keep tickets
 ///
 /// Each takes the place of an earlier one with its id. JSON names the department in the body and is kept whole or not at
-/// all. JSON Lines (`application/x-ndjson`, one ticket per line) names it in the query and is kept in batches of 500
-/// lines, all of which are checked first: a bad line is named and nothing is kept.
+/// all. JSON Lines (`application/x-ndjson`, one ticket per line, 256 MiB at most) names it in the query and is kept in
+/// batches of up to 500 lines while it arrives: a bad line is named, nothing of its batch or after it is kept, and the
+/// same upload can be sent again once the line is right.
 #[utoipa::path(
     post, path = "/v1/tickets", tag = "records", params(MaybeDepartment),
     request_body(content = TicketsRequest, content_type = "application/json", example = json!({
@@ -114,7 +114,7 @@ pub(super) struct MaybeDepartment {
             "labels": {"category": "net-vpn", "priority": "2-normal"}, "resolution": "MTU auf 1350 gesetzt.",
         }],
     })),
-    responses((status = 200, description = "They are synced", body = UpsertAnswer)),
+    responses((status = 200, description = "They are synced, and searched from the next call on unless the deadline passed first", body = UpsertAnswer)),
 )]
 pub(super) async fn upsert_tickets(
     State(app): State<Arc<App>>,
@@ -122,25 +122,15 @@ pub(super) async fn upsert_tickets(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<UpsertAnswer>, Problem> {
+    let patience = body::patience(&headers, &app.limits)?;
     if body::media_type(&headers) == JSON_LINES {
-        let department = named(query)?;
-        let tickets: Vec<Ticket> = lines(&app, &headers, body).await?;
-        let mut last = 0;
-        for batch in tickets.chunks(BATCH) {
-            let (department, batch) = (department.clone(), batch.to_vec());
-            let upserted =
-                detached(&app, |store| async move { store.upsert_tickets(&department, &batch, false).await }).await?;
-            last = upserted.change_seq;
-        }
-        return Ok(follow(&app, tickets.len(), last).await);
+        return upload(&app, query, &headers, body, patience, keep_tickets).await;
     }
     let request: TicketsRequest = body::json(&headers, body, app.limits.max_batch_bytes, &app.limits).await?;
     check_id("/department", &request.department)?;
     check_all(&request.tickets, "/tickets")?;
-    let upserted =
-        detached(&app, |store| async move { store.upsert_tickets(&request.department, &request.tickets, false).await })
-            .await?;
-    Ok(follow(&app, upserted.n, upserted.change_seq).await)
+    let upserted = keep_tickets(Arc::clone(&app), request.department, request.tickets).await?;
+    Ok(follow(&app, patience, upserted.n, upserted.change_seq).await)
 }
 
 /// Keep knowledge articles
@@ -160,25 +150,15 @@ pub(super) async fn upsert_articles(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<UpsertAnswer>, Problem> {
+    let patience = body::patience(&headers, &app.limits)?;
     if body::media_type(&headers) == JSON_LINES {
-        let department = named(query)?;
-        let articles: Vec<Article> = lines(&app, &headers, body).await?;
-        let mut last = 0;
-        for batch in articles.chunks(BATCH) {
-            let (department, batch) = (department.clone(), batch.to_vec());
-            let upserted =
-                detached(&app, |store| async move { store.upsert_articles(&department, &batch).await }).await?;
-            last = upserted.change_seq;
-        }
-        return Ok(follow(&app, articles.len(), last).await);
+        return upload(&app, query, &headers, body, patience, keep_articles).await;
     }
     let request: ArticlesRequest = body::json(&headers, body, app.limits.max_batch_bytes, &app.limits).await?;
     check_id("/department", &request.department)?;
     check_all(&request.articles, "/articles")?;
-    let upserted =
-        detached(&app, |store| async move { store.upsert_articles(&request.department, &request.articles).await })
-            .await?;
-    Ok(follow(&app, upserted.n, upserted.change_seq).await)
+    let upserted = keep_articles(Arc::clone(&app), request.department, request.articles).await?;
+    Ok(follow(&app, patience, upserted.n, upserted.change_seq).await)
 }
 
 /// Delete a ticket
@@ -234,56 +214,80 @@ pub(super) async fn record_outcome(
         return Err(Error::NotFound { what: "department", id: request.department }.into());
     }
     let outcome = Outcome { labels: request.labels, resolution: request.resolution, closed_at: request.closed_at };
-    let change_seq =
-        detached(&app, |store| async move { store.record_outcome(&request.department, &id, &outcome).await }).await?;
+    let store = app.store.clone();
+    let recorded = async move { Ok(store.record_outcome(&request.department, &id, &outcome).await?) };
+    let change_seq = detached(recorded).await?;
     app.follower.wait_for(change_seq, Instant::now() + FOLLOW).await;
     Ok((StatusCode::ACCEPTED, Json(Recorded { change_seq })).into_response())
 }
 
 async fn delete(app: &Arc<App>, kind: Kind, department: String, id: String) -> Result<Json<Recorded>, Problem> {
-    let change_seq = detached(app, |store| async move { store.delete(kind, &department, &id).await }).await?;
+    check_id("department", &department)?;
+    check_id("path", &id)?;
+    let store = app.store.clone();
+    let change_seq = detached(async move { Ok(store.delete(kind, &department, &id).await?) }).await?;
     app.follower.wait_for(change_seq, Instant::now() + FOLLOW).await;
     Ok(Json(Recorded { change_seq }))
 }
 
-/// Runs a write that a caller who hangs up does not undo.
-async fn detached<T, F>(app: &Arc<App>, write: impl FnOnce(crate::store::Store) -> F) -> crate::error::Result<T>
+async fn keep_tickets(app: Arc<App>, department: String, tickets: Vec<Ticket>) -> Result<Upserted, Problem> {
+    detached(async move {
+        let upserted = {
+            let _reading = app.closed_sets.read().await;
+            app.store.upsert_tickets(&department, &tickets, false).await?
+        };
+        if !upserted.added_labels.is_empty() {
+            let _writing = app.closed_sets.write().await;
+            app.follower.reload(&department).await?;
+        }
+        Ok(upserted)
+    })
+    .await
+}
+
+async fn keep_articles(app: Arc<App>, department: String, articles: Vec<Article>) -> Result<Upserted, Problem> {
+    detached(async move { Ok(app.store.upsert_articles(&department, &articles).await?) }).await
+}
+
+/// Keeps an upload of JSON Lines, one batch after the other.
+async fn upload<T: Record, F>(
+    app: &Arc<App>,
+    query: MaybeDepartment,
+    headers: &HeaderMap,
+    body: Body,
+    patience: Duration,
+    keep: impl Fn(Arc<App>, String, Vec<T>) -> F,
+) -> Result<Json<UpsertAnswer>, Problem>
 where
-    T: Send + 'static,
-    F: Future<Output = crate::error::Result<T>> + Send + 'static,
+    F: Future<Output = Result<Upserted, Problem>>,
 {
-    let task = tokio::spawn(write(app.store.clone()));
-    task.await.unwrap_or(Err(Error::Bug("a write panicked")))
-}
-
-async fn follow(app: &App, upserted: usize, change_seq: u64) -> Json<UpsertAnswer> {
-    app.follower.wait_for(change_seq, Instant::now() + FOLLOW).await;
-    Json(UpsertAnswer { upserted, change_seq })
-}
-
-fn named(query: MaybeDepartment) -> Result<String, Problem> {
     let missing = || Problem::invalid("department", "JSON Lines name their department in the query");
     let department = query.department.ok_or_else(missing)?;
     check_id("department", &department)?;
-    Ok(department)
-}
-
-/// Reads JSON Lines; every line is checked before the first one is kept.
-async fn lines<T: Record>(app: &App, headers: &HeaderMap, body: Body) -> Result<Vec<T>, Problem> {
-    let bytes = body::bytes(headers, body, app.limits.max_upload_bytes, &app.limits).await?;
-    let mut records = Vec::new();
-    for (n, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-        if line.trim_ascii().is_empty() {
-            continue;
+    let mut lines = Lines::new(headers, body, &app.limits)?;
+    let (mut n, mut last) = (0, 0);
+    loop {
+        let batch = lines.next_batch::<T>().await.map_err(|problem| problem.after_keeping(n))?;
+        if batch.is_empty() {
+            break;
         }
-        let record = body::parse::<T>(line, &app.limits);
-        let record = record.and_then(|record| record.check().map(|()| record).map_err(Problem::from));
-        records.push(record.map_err(|problem| problem.at_line(n + 1))?);
+        let kept = keep(Arc::clone(app), department.clone(), batch).await;
+        let upserted = kept.map_err(|problem| problem.after_keeping(n))?;
+        n += upserted.n;
+        last = last.max(upserted.change_seq);
+        app.follower.notify();
     }
-    if records.is_empty() {
+    if n == 0 {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "the body holds no line"));
     }
-    Ok(records)
+    Ok(follow(app, patience, n, last).await)
+}
+
+/// Answers an upload when the index has followed, or when the caller's patience ends; the write is durable before. The
+/// time counts from the last write on: an upload may take as long as it likes to arrive.
+async fn follow(app: &App, patience: Duration, upserted: usize, change_seq: u64) -> Json<UpsertAnswer> {
+    app.follower.wait_for(change_seq, Instant::now() + patience).await;
+    Json(UpsertAnswer { upserted, change_seq })
 }
 
 fn check_all<T: Record>(records: &[T], prefix: &str) -> Result<(), Problem> {

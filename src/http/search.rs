@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::error::Error;
 use crate::http::App;
-use crate::http::body::{self, Query};
+use crate::http::body::{self, Path, Query};
 use crate::http::problem::Problem;
 use crate::pipeline::{SearchFilter, SearchHit, SearchRequest};
 use crate::retrieve::Pool;

@@ -88,8 +88,13 @@ pub(super) async fn triage(
     body: Body,
 ) -> Result<Json<TriageAnswer>, Problem> {
     let deadline = body::deadline(&headers, &app.limits)?;
-    let request: TriageRequest = body::json(&headers, body, app.limits.max_batch_bytes, &app.limits).await?;
+    let bytes = body::json_bytes(&headers, body, app.limits.max_batch_bytes, &app.limits).await?;
+    let request: TriageRequest = body::parse(&bytes, &app.limits)?;
     let is_single = request.ticket.is_some();
+    if is_single && bytes.len() > app.limits.max_body_bytes {
+        return Err(body::too_large(app.limits.max_body_bytes));
+    }
+    drop(bytes);
     let tickets = match (request.ticket, request.tickets) {
         (Some(ticket), None) => vec![ticket],
         (None, Some(tickets)) => tickets,

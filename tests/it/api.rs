@@ -116,6 +116,20 @@ async fn an_outcome_changes_the_vote_of_the_next_call_and_a_deletion_hides_at_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_label_that_an_upload_brings_is_decided_on_at_once() {
+    let app = App::start().await;
+    app.fill().await;
+    let upload =
+        "{\"id\":\"B-1\",\"body\":\"Der Beamer im Saal zeigt kein Bild.\",\"labels\":{\"category\":\"beamer\"}}";
+    let upserted = app.send("POST", "/v1/tickets?department=it", "application/x-ndjson", upload).await;
+    assert_eq!((upserted.status, upserted.json()["upserted"].clone()), (200, json!(1)), "{}", upserted.body);
+    let asked =
+        json!({"department": "it", "ticket": {"id": "X", "body": "Der Beamer im Saal zeigt wieder kein Bild."}});
+    let answer = app.post("/v1/triage", &asked).await.json();
+    assert_eq!(answer["fields"]["category"]["value"]["id"], "beamer", "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_department_is_a_wall() {
     let app = App::start().await;
     app.fill().await;

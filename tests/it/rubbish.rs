@@ -41,8 +41,16 @@ async fn broken_bodies_get_a_problem_that_says_where() {
             "unknown field",
             br#"{"department":"it","ticket":{"id":"T","subjekt":"geheim"}}"#.to_vec(),
             422,
-            Some("/ticket"),
+            Some("/ticket/subjekt"),
         ),
+        (
+            "text in place of a word of ours",
+            br#"{"department":"it","ticket":{"id":"T","body":"x","messages":[{"role":"geheim`, expected `x","body":"x"}]}}"#
+                .to_vec(),
+            422,
+            Some("/ticket/messages/0/role"),
+        ),
+        ("no department", br#"{"ticket":{"id":"T","body":"x"}}"#.to_vec(), 422, Some("/department")),
         (
             "nothing to read",
             br#"{"department":"it","ticket":{"id":"T","body":"  "}}"#.to_vec(),
@@ -58,6 +66,12 @@ async fn broken_bodies_get_a_problem_that_says_where() {
             Some("/options/similar"),
         ),
         ("unknown department", ticket.replace("\"it\"", "\"none\"").into_bytes(), 404, None),
+        (
+            "one ticket of two megabytes",
+            format!(r#"{{"department":"it","ticket":{{"id":"T","body":"{}"}}}}"#, "a".repeat(2 << 20)).into_bytes(),
+            413,
+            None,
+        ),
         (
             "five megabytes",
             format!(r#"{{"department":"it","ticket":{{"id":"T","body":"{}"}}}}"#, "a".repeat(5 << 20)).into_bytes(),
@@ -120,7 +134,11 @@ async fn routes_methods_and_media_types_that_do_not_exist_are_problems_too() {
         assert_eq!(answer.headers["content-type"], "application/problem+json");
     };
     check(app.get("/v1/nothing").await, 404);
-    check(app.send("PATCH", "/v1/triage", "application/json", "{}").await, 405);
+    let other_method = app.send("PATCH", "/v1/triage", "application/json", "{}").await;
+    assert_eq!(other_method.headers["allow"], "POST");
+    check(other_method, 405);
+    check(app.send("POST", "/v1/models/geheim/promote?department=it", "application/json", "").await, 422);
+    check(app.send("PUT", "/v1/departments/%ff/taxonomy", "application/json", "{}").await, 400);
     check(app.send("POST", "/v1/triage", "text/plain", "{}").await, 415);
     check(app.get("/v1/tickets/A-1/similar").await, 422);
     check(app.get("/v1/tickets/A-1/similar?department=it&k=nonsense").await, 422);

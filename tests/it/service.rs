@@ -1,6 +1,7 @@
 //! The whole story on the real binary: demo data, heads, gate, serve, request, outcome, kill, restart, backlog.
 
 use std::fs;
+use std::io::{Read, Write};
 
 use serde_json::{Value, json};
 
@@ -121,4 +122,46 @@ fn keeps_its_gates(folder: &Folder, data: &str, department: &str) {
         ]);
         assert_eq!(ranked.code, 0, "{department} {pool}: {}{}", ranked.stdout, ranked.stderr);
     }
+}
+
+#[test]
+fn a_refusal_reaches_a_caller_who_is_still_sending() {
+    let folder = Folder::new();
+    let service = Service::start(&folder.path("data"));
+    let address = service.address.strip_prefix("http://").unwrap();
+    let length = 5 << 20;
+    for (path, media_type, status) in [
+        ("/v1/triage", "application/json", 413),
+        ("/v1/triage", "text/plain", 415),
+        ("/v1/nothing", "application/json", 404),
+        ("/v1/tickets", "application/x-ndjson", 422),
+    ] {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: {media_type}\r\ncontent-length: {length}\r\n\r\n"
+        )
+        .unwrap();
+        // Nothing is read until everything is sent, as simple clients do.
+        stream.write_all(&vec![b'a'; length]).unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+        assert!(answer.contains("application/problem+json"), "{answer}");
+        assert!(answer.contains("alive"), "the connection was not kept: {answer}");
+    }
+
+    // Whoever waits to be asked is refused without being asked.
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "POST /v1/triage HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert_eq!(service.stop().0, 0);
 }

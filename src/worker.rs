@@ -165,11 +165,16 @@ impl Shared {
     /// Queues a job, or refuses it at once when it would wait too long.
     fn admit(&self, job: Job) -> Result<()> {
         let mut queue = self.lock();
-        let patience = MOST_QUEUED.min(job.deadline.saturating_duration_since(job.queued_at)).as_secs_f64();
         let wait_s = queue.tokens as f64 / queue.tokens_per_second;
-        if wait_s > patience {
+        if wait_s > MOST_QUEUED.as_secs_f64() {
             metrics::counter!(telemetry::REFUSED_TOTAL).increment(1);
             return Err(Error::Overloaded { retry_after_s: wait_s.ceil().clamp(1.0, 60.0) as u64 });
+        }
+        // The service is not full, but this caller would have gone before its turn.
+        let left = job.deadline.saturating_duration_since(job.queued_at);
+        if wait_s > left.as_secs_f64() {
+            metrics::counter!(telemetry::REFUSED_TOTAL).increment(1);
+            return Err(Error::Timeout { limit_ms: left.as_millis() as u64 });
         }
         queue.tokens += job.tokens;
         metrics::gauge!(telemetry::QUEUED_TOKENS).set(queue.tokens as f64);

@@ -8,5 +8,6 @@ mod harness;
 
 mod api;
 mod commands;
+mod overload;
 mod rubbish;
 mod service;

@@ -6,7 +6,6 @@
 //! comparing vectors, or for training.
 
 mod encoder;
-mod lanes;
 mod model;
 #[cfg(test)]
 mod tiny;
@@ -18,7 +17,6 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use self::encoder::Bert;
-use self::lanes::Lanes;
 use self::model::{Model, Pooling, Prompts};
 use self::tokens::Tokens;
 use crate::error::{Error, Result};
@@ -33,7 +31,6 @@ pub struct Encoder {
     prompts: Prompts,
     tokens: Tokens,
     bert: Bert,
-    lanes: Lanes,
 }
 
 /// What a text is to the model, which many models want to be told by a prefix from their own configuration.
@@ -54,13 +51,11 @@ pub struct Embeddings {
     values: Vec<f32>,
 }
 
-/// Tokens of one forward pass at least, when there are more texts: below it the weights are read too often.
-const MIN_BATCH_TOKENS: usize = 64;
-/// Tokens of one forward pass at most, unless a single text is longer. Measured on one core with 126-token texts: 256 to
-/// 2,048 are equally fast within the noise, and the buffers grow with it.
-const MAX_BATCH_TOKENS: usize = 512;
-/// Tokens from which on a lone text spreads over all cores. Measured on two: at 16 tokens it is slower for it.
-const MIN_SPREAD_TOKENS: usize = 48;
+/// Tokens of one forward pass when there is more than one thread to feed: below it a product is too small to be fast.
+const MIN_BATCH_TOKENS: usize = 256;
+/// Tokens of one forward pass at most, unless a single text is longer. Measured on two cores with 126-token texts: 512
+/// to 2,048 are equally fast, and the buffers grow with it.
+const MAX_BATCH_TOKENS: usize = 1024;
 
 impl Encoder {
     /// Loads the model in `folder`: `config.json`, `tokenizer.json`, `model.gguf` or `model.safetensors`, and what else
@@ -83,10 +78,6 @@ impl Encoder {
             prompts: model.prompts,
             tokens: tokens?,
             bert: bert?,
-            lanes: Lanes::new().map_err(|reason| Error::Model {
-                path: folder.to_owned(),
-                reason: format!("no thread to run it: {reason}"),
-            })?,
         })
     }
 
@@ -124,16 +115,16 @@ impl Encoder {
             .collect::<Result<Vec<_>, String>>()
             .map_err(|reason| self.error(reason))?;
 
-        let batches = batches(&ids, self.lanes.len());
+        let batches = batches(&ids, rayon::current_num_threads());
         let rows_of = |batch: &Vec<usize>| {
             let ids: Vec<&[u32]> = batch.iter().map(|&text| ids[text].as_slice()).collect();
             self.bert.forward(&ids, self.pooling).map_err(|source| self.error(source.to_string()))
         };
-        let rows = match &batches[..] {
-            [batch] if batch.iter().map(|&text| ids[text].len()).sum::<usize>() >= MIN_SPREAD_TOKENS => {
-                vec![rows_of(batch)?]
-            }
-            _ => self.lanes.map(&batches, rows_of)?,
+        // One batch stays on the caller's thread: handing it to the pool costs more than it gains.
+        let rows = if batches.len() == 1 {
+            batches.iter().map(rows_of).collect::<Result<Vec<_>>>()?
+        } else {
+            batches.par_iter().map(rows_of).collect::<Result<Vec<_>>>()?
         };
 
         let mut values = vec![0.0; texts.len() * self.dim];

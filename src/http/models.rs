@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::Body;
@@ -16,7 +17,10 @@ use crate::http::body::{self, Path, Query};
 use crate::http::problem::Problem;
 use crate::http::{App, detached};
 use crate::store::ModelInfo;
-use crate::train;
+use crate::train::{self, Trained};
+
+/// How long a training waits for the index to read what was uploaded before it.
+const CATCH_UP: Duration = Duration::from_secs(3600);
 
 /// What decides.
 #[derive(Debug, Serialize, ToSchema)]
@@ -132,9 +136,7 @@ pub(super) async fn train(State(app): State<Arc<App>>, headers: HeaderMap, body:
     // A closure that is dropped without a run ends the training too.
     let spawned = std::thread::Builder::new().name("trainer".to_owned()).spawn(move || {
         let app = &training.0;
-        let done =
-            runtime.block_on(train::train(&app.store, &app.pipeline, &request.department, &request.fields, &|_| ()));
-        match done {
+        match runtime.block_on(train_on_all(app, &request)) {
             Ok(trained) => tracing::info!(
                 department = request.department,
                 version = trained.version,
@@ -148,6 +150,15 @@ pub(super) async fn train(State(app): State<Arc<App>>, headers: HeaderMap, body:
         return Err(Error::Bug("the operating system gives no thread for a training").into());
     }
     Ok((StatusCode::ACCEPTED, Json(Started { status: "started" })).into_response())
+}
+
+/// Trains once everything that is in the store now has been read: what is not read yet would be left out unnoticed.
+async fn train_on_all(app: &App, request: &TrainRequest) -> crate::error::Result<Trained> {
+    let seq = app.store.last_seq().await?;
+    if !app.follower.wait_for(seq, Instant::now() + CATCH_UP).await {
+        return Err(Error::Timeout { limit_ms: CATCH_UP.as_millis() as u64 });
+    }
+    train::train(&app.store, &app.pipeline, &request.department, &request.fields, &|_| ()).await
 }
 
 /// Make a version serve

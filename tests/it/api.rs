@@ -181,6 +181,40 @@ async fn probes_metrics_and_documents_answer() {
     assert_eq!(app.get("/openapi.json").await.json()["openapi"], "3.1.0");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_training_learns_from_all_that_was_uploaded_before_it() {
+    let app = App::start().await;
+    app.fill().await;
+    let tickets: Vec<Value> = (0..40)
+        .map(|n| {
+            let (text, label) =
+                if n % 2 == 0 { ("VPN Tunnel bricht ab", "vpn") } else { ("Drucker zieht kein Papier ein", "printer") };
+            let words = ["heute", "gestern", "wieder", "immer", "morgens", "abends", "nach Update", "im Zug"];
+            json!({"id": format!("B-{n}"), "body": format!("{text}, {} {}", words[n % 8], words[(n / 8 + 3) % 8]), "labels": {"category": label}})
+        })
+        .collect();
+    let uploaded = app.post("/v1/tickets", &json!({"department": "it", "tickets": tickets})).await;
+    assert_eq!(uploaded.status, 200, "{}", uploaded.body);
+    assert_eq!(app.post("/v1/models/train", &json!({"department": "none"})).await.status, 404);
+    assert_eq!(app.post("/v1/models/train", &json!({"department": "it", "fields": ["none"]})).await.status, 422);
+    let started = app.post("/v1/models/train", &json!({"department": "it"})).await;
+    assert_eq!(started.status, 202, "{}", started.body);
+    let models = loop {
+        let models = app.get("/v1/models?department=it").await.json();
+        if models["training"] == json!(false) {
+            break models["models"].clone();
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((models[0]["version"].clone(), models[0]["active"].clone()), (json!(1), json!(true)), "{models}");
+    assert_eq!(models[0]["metrics"]["category"]["examples"], 44, "{models}");
+    let asked = json!({"department": "it", "ticket": {"id": "Q", "body": "Der VPN Tunnel bricht nach dem Update ab"}});
+    let answer = app.post("/v1/triage", &asked).await.json();
+    assert!(answer["model"].as_str().unwrap().starts_with("it/1 "), "{answer}");
+    assert_eq!(answer["fields"]["category"]["value"]["id"], "vpn", "{answer}");
+    assert!(answer["fields"]["category"]["confidence"].is_f64(), "{answer}");
+}
+
 #[test]
 fn the_committed_openapi_file_is_current() {
     let path = root().join("openapi.json");

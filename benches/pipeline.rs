@@ -31,7 +31,10 @@ fn main() {
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let demo = root.join("training-data/demo").join(DEPARTMENT);
-    let encoder = Arc::new(Encoder::load(&root.join("models/e5-small-de-en")).expect("the default encoder loads"));
+    let encoder = Arc::new(
+        Encoder::load(&root.join("models/e5-small-de-en"), triage::embed::Options::default())
+            .expect("the default encoder loads"),
+    );
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let pipeline = Pipeline::new(Arc::clone(&encoder), folder.path());
     let taxonomy = std::fs::read_to_string(demo.join("taxonomy.json")).expect("the demo taxonomy is there");

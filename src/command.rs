@@ -1,6 +1,7 @@
 //! One function per command of the command line.
 
 mod ask;
+mod bench;
 mod demo;
 mod eval;
 mod index;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use triage::config::{Cli, Command, ConfigCommand, Settings};
+use triage::config::{BenchCommand, Cli, Command, ConfigCommand, Settings};
 use triage::embed::Encoder;
 use triage::jobs;
 use triage::pipeline::Pipeline;
@@ -51,6 +52,7 @@ async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<ExitCo
         Command::Retriage(arguments) => retriage::retriage(settings, arguments).await?,
         Command::Index(arguments) => return index::index(settings, arguments).await,
         Command::Taxonomy(arguments) => index::taxonomy(settings, arguments).await?,
+        Command::Bench(BenchCommand::Embed(arguments)) => bench::embed(&settings, &arguments)?,
         Command::Config(ConfigCommand::Check) => println!("The configuration is right."),
         Command::Config(ConfigCommand::Show) => print!("{}", settings.to_toml()),
         Command::Openapi => println!("{}", triage::http::openapi().to_pretty_json().context("cannot write OpenAPI")?),
@@ -72,7 +74,7 @@ struct Session {
 impl Session {
     async fn open(settings: Settings) -> anyhow::Result<Session> {
         let store = Store::open(&settings.data_dir).await?;
-        let encoder = Arc::new(Encoder::load(&settings.model)?);
+        let encoder = Arc::new(Encoder::load(&settings.model, settings.embed)?);
         let pipeline = Arc::new(Pipeline::new(encoder, &settings.data_dir.join("index")));
         Ok(Session { settings, store, pipeline })
     }

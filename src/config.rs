@@ -4,11 +4,14 @@
 //! are errors.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
+
+use crate::embed::{self, Kernel, Precision};
 
 /// Reads support tickets and says what they are about, how urgent they are, what solved them before, and how sure it is.
 ///
@@ -60,6 +63,9 @@ pub enum Command {
     /// Show or load the fields and labels of a department
     #[command(subcommand)]
     Taxonomy(TaxonomyCommand),
+    /// Measure what this machine can do
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -357,6 +363,41 @@ pub enum TaxonomyCommand {
     },
 }
 
+/// Subcommands of `bench`.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Measure the encoder: tokens per second, latency of one text, memory; takes about ten seconds
+    Embed(BenchEmbedArgs),
+}
+
+/// Arguments of `bench embed`.
+#[derive(Debug, Args)]
+pub struct BenchEmbedArgs {
+    /// Threads to compute on [default: as configured, else one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// `int8` or `exact` [default: as configured, else int8]
+    #[arg(long, value_name = "P", value_parser = parse_precision)]
+    pub precision: Option<Precision>,
+    /// Measure on the bodies of these tickets, one JSON object per line, instead of the built-in texts
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// Write the vectors of the texts, as little-endian 32-bit floats row by row
+    #[arg(long, value_name = "FILE")]
+    pub vectors: Option<PathBuf>,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn parse_precision(text: &str) -> Result<Precision, String> {
+    match text {
+        "int8" => Ok(Precision::Int8),
+        "exact" => Ok(Precision::Exact),
+        _ => Err("expected int8 or exact".to_owned()),
+    }
+}
+
 /// Subcommands of `config`.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -375,6 +416,8 @@ pub struct Settings {
     pub bind: SocketAddr,
     /// Encoder folder.
     pub model: PathBuf,
+    /// How the encoder computes.
+    pub embed: embed::Options,
     /// Whether log lines are JSON.
     pub log_json: bool,
 }
@@ -401,6 +444,9 @@ struct ServerSection {
 #[serde(deny_unknown_fields)]
 struct EmbedSection {
     model: Option<PathBuf>,
+    kernel: Option<Kernel>,
+    precision: Option<Precision>,
+    threads: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -441,19 +487,37 @@ impl Settings {
                  only; use 127.0.0.1 and put a reverse proxy in front"
             );
         }
+        let default = embed::Options::default();
+        let mut options = embed::Options {
+            kernel: file.embed.kernel,
+            precision: file.embed.precision.unwrap_or(default.precision),
+            threads: file.embed.threads.map_or(default.threads, NonZeroUsize::get),
+        };
+        if let Command::Bench(BenchCommand::Embed(bench)) = &cli.command {
+            options.precision = bench.precision.unwrap_or(options.precision);
+            options.threads = bench.threads.map_or(options.threads, usize::from);
+        }
         Ok(Settings {
             data_dir: cli.data_dir.clone().or(file.data_dir).unwrap_or_else(|| DEFAULT_DATA_DIR.into()),
             bind,
             model: cli.model.clone().or(file.embed.model).unwrap_or_else(find_default_model),
+            embed: options,
             log_json: file.log.json.unwrap_or(false),
         })
     }
 
     /// The values as a `triage.toml` would say them.
     pub fn to_toml(&self) -> String {
+        let embed::Options { kernel, precision, threads } = self.embed;
+        let kernel = kernel.unwrap_or_else(Kernel::detect).name();
         format!(
-            "data_dir = {:?}\n\n[server]\nbind = \"{}\"\n\n[embed]\nmodel = {:?}\n\n[log]\njson = {}\n",
-            self.data_dir, self.bind, self.model, self.log_json
+            "data_dir = {:?}\n\n[server]\nbind = \"{}\"\n\n[embed]\nmodel = {:?}\nkernel = {kernel:?}\nprecision = \
+             {:?}\nthreads = {threads}\n\n[log]\njson = {}\n",
+            self.data_dir,
+            self.bind,
+            self.model,
+            precision.name(),
+            self.log_json
         )
     }
 }

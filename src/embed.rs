@@ -2,10 +2,11 @@
 //!
 //! Reads a model folder in the sentence-transformers layout (BERT or XLM-RoBERTa body) and runs it on the CPU. The data
 //! flow is the order of the files: text -> token ids ([`tokens`]) -> hidden states and one pooled row per text
-//! ([`encoder`]) -> unit rows in the order of the input. It is not for preparing customer text (that is `text`), for
-//! comparing vectors, or for training.
+//! ([`encoder`], on the arithmetic of [`kernel`]) -> unit rows in the order of the input. It is not for preparing
+//! customer text (that is `text`), for comparing vectors, or for training.
 
 mod encoder;
+mod kernel;
 mod model;
 #[cfg(test)]
 mod tiny;
@@ -13,10 +14,14 @@ mod tokens;
 mod weights;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use self::encoder::Bert;
+use self::encoder::{Bert, Workspace};
+pub use self::kernel::Kernel;
+pub use self::kernel::operand::Precision;
 use self::model::{Model, Pooling, Prompts};
 use self::tokens::Tokens;
 use crate::error::{Error, Result};
@@ -31,6 +36,32 @@ pub struct Encoder {
     prompts: Prompts,
     tokens: Tokens,
     bert: Bert,
+    kernel: Kernel,
+    precision: Precision,
+    /// One thread per core, of its own: a training that fills the shared pool must not keep a ticket waiting. None
+    /// where one thread is asked for, the caller's.
+    pool: Option<ThreadPool>,
+    /// Buffers that no call uses at the moment.
+    workspaces: Mutex<Vec<Workspace>>,
+}
+
+/// How an encoder computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Instructions to use; the fastest that the processor has, if none are named. The vectors are the same.
+    pub kernel: Option<Kernel>,
+    /// How weights and activations are rounded.
+    pub precision: Precision,
+    /// Threads to compute on, at least one.
+    pub threads: usize,
+}
+
+impl Default for Options {
+    /// The fastest kernel, eight bits, every core.
+    fn default() -> Options {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Options { kernel: None, precision: Precision::Int8, threads }
+    }
 }
 
 /// What a text is to the model, which many models want to be told by a prefix from their own configuration.
@@ -51,11 +82,15 @@ pub struct Embeddings {
     values: Vec<f32>,
 }
 
-/// Tokens of one forward pass when there is more than one thread to feed: below it a product is too small to be fast.
-const MIN_BATCH_TOKENS: usize = 256;
-/// Tokens of one forward pass at most, unless a single text is longer. Measured on two cores with 126-token texts: 512
-/// to 2,048 are equally fast, and the buffers grow with it.
+/// Tokens of one forward pass at most, unless a single text is longer.
 const MAX_BATCH_TOKENS: usize = 1024;
+/// Tokens per thread up to which a call is one batch whose rows are shared out, so that even one text uses all threads;
+/// above it every thread takes batches of its own and need not wait for the others after every pass.
+const SHARED_TOKENS: usize = 256;
+/// Tokens per thread below which another thread costs more than it gains.
+const MIN_SHARED_TOKENS: usize = 8;
+/// Texts below which their tokens are made on the caller's thread.
+const MIN_SHARED_TEXTS: usize = 16;
 
 impl Encoder {
     /// Loads the model in `folder`: `config.json`, `tokenizer.json`, `model.gguf` or `model.safetensors`, and what else
@@ -63,10 +98,28 @@ impl Encoder {
     ///
     /// # Errors
     /// [`Error::Model`] with the file and the reason when something is missing, damaged, or of a kind that this
-    /// encoder does not run.
-    pub fn load(folder: &Path) -> Result<Encoder> {
-        let model = Model::read(folder)?;
-        let (tokens, bert) = rayon::join(|| Tokens::load(&model), || Bert::load(&model));
+    /// encoder does not run, or when the processor lacks the instructions of the kernel that is asked for.
+    pub fn load(folder: &Path, options: Options) -> Result<Encoder> {
+        let kernel = options.kernel.unwrap_or_else(Kernel::detect);
+        if !kernel.is_supported() {
+            let known: Vec<&str> =
+                Kernel::ALL.iter().filter(|kernel| kernel.is_supported()).map(|k| k.name()).collect();
+            let reason = format!("this processor cannot run the kernel {}, only {}", kernel.name(), known.join(", "));
+            return Err(Error::Model { path: folder.to_owned(), reason });
+        }
+        let pool = match options.threads {
+            0 | 1 => None,
+            threads => Some(
+                ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .thread_name(|i| format!("embed-{i}"))
+                    .build()
+                    .map_err(|_| Error::Bug("the operating system gives no threads for the encoder"))?,
+            ),
+        };
+        let precision = options.precision;
+        let model = Model::read(folder, precision)?;
+        let (tokens, bert) = rayon::join(|| Tokens::load(&model), || Bert::load(&model, kernel, precision));
         let dim = model.truncate_dim.unwrap_or(model.config.hidden_size);
         let name = folder.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
         Ok(Encoder {
@@ -78,6 +131,10 @@ impl Encoder {
             prompts: model.prompts,
             tokens: tokens?,
             bert: bert?,
+            kernel,
+            precision,
+            pool,
+            workspaces: Mutex::default(),
         })
     }
 
@@ -86,7 +143,8 @@ impl Encoder {
         &self.name
     }
 
-    /// "sha256:" and 12 hex digits over every file that changes vectors: weights, tokenizer, configuration.
+    /// "sha256:" and 12 hex digits over everything that changes vectors: weights, tokenizer, configuration, precision.
+    /// The kernel is not part of it, because all give the same vectors.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
@@ -101,30 +159,54 @@ impl Encoder {
         self.tokens.max_tokens()
     }
 
+    /// The instructions that compute.
+    pub fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
+    /// How weights and activations are rounded.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Threads that a call may use.
+    pub fn threads(&self) -> usize {
+        self.pool.as_ref().map_or(1, ThreadPool::current_num_threads)
+    }
+
+    /// Bytes that weights and tables take in memory, without the tokenizer.
+    pub fn bytes(&self) -> usize {
+        self.bert.bytes()
+    }
+
     /// Embeds `texts`; a text longer than `max_tokens` (special tokens included, at most [`Encoder::max_tokens`]) is
-    /// cut at its end. Rows come in the order of `texts` and do not depend on what else is in the call, but for
-    /// rounding (below 1e-5).
+    /// cut at its end. Rows come in the order of `texts` and do not depend, to the last bit, on what else is in the call,
+    /// on the number of threads or on the kernel.
     ///
     /// # Errors
     /// [`Error::Model`] when a text yields no finite vector other than zero, naming its position in `texts`.
     pub fn embed(&self, texts: &[&str], prompt: Prompt, max_tokens: usize) -> Result<Embeddings> {
-        let ids = texts
-            .par_iter()
-            .with_min_len(16)
-            .map(|text| self.tokens.encode(self.prompts.of(prompt), text, max_tokens))
-            .collect::<Result<Vec<_>, String>>()
-            .map_err(|reason| self.error(reason))?;
-
-        let batches = batches(&ids, rayon::current_num_threads());
-        let rows_of = |batch: &Vec<usize>| {
-            let ids: Vec<&[u32]> = batch.iter().map(|&text| ids[text].as_slice()).collect();
-            self.bert.forward(&ids, self.pooling).map_err(|source| self.error(source.to_string()))
+        let encode = |text: &&str| self.tokens.encode(self.prompts.of(prompt), text, max_tokens);
+        let ids: Result<Vec<Vec<u32>>, String> = match &self.pool {
+            Some(pool) if texts.len() > MIN_SHARED_TEXTS => {
+                pool.install(|| texts.par_iter().with_min_len(MIN_SHARED_TEXTS).map(encode).collect())
+            }
+            _ => texts.iter().map(encode).collect(),
         };
-        // One batch stays on the caller's thread: handing it to the pool costs more than it gains.
-        let rows = if batches.len() == 1 {
-            batches.iter().map(rows_of).collect::<Result<Vec<_>>>()?
-        } else {
-            batches.par_iter().map(rows_of).collect::<Result<Vec<_>>>()?
+        let ids = ids.map_err(|reason| self.error(reason))?;
+
+        let tokens: usize = ids.iter().map(Vec::len).sum();
+        let threads = self.threads();
+        let batches = batches(&ids, threads);
+        let rows: Vec<Vec<f32>> = match &self.pool {
+            Some(pool) if batches.len() > 1 => {
+                pool.install(|| batches.par_iter().map(|batch| self.forward(&ids, batch, 1)).collect())
+            }
+            Some(pool) if tokens >= 2 * MIN_SHARED_TOKENS => {
+                let threads = threads.min(tokens / MIN_SHARED_TOKENS);
+                pool.install(|| batches.iter().map(|batch| self.forward(&ids, batch, threads)).collect())
+            }
+            _ => batches.iter().map(|batch| self.forward(&ids, batch, 1)).collect(),
         };
 
         let mut values = vec![0.0; texts.len() * self.dim];
@@ -139,6 +221,17 @@ impl Encoder {
             }
         }
         Ok(Embeddings { dim: self.dim, values })
+    }
+
+    /// Pooled rows of the texts of a batch, whose token rows are shared out to `threads` threads.
+    fn forward(&self, ids: &[Vec<u32>], batch: &[usize], threads: usize) -> Vec<f32> {
+        let free = || self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut workspace = free().pop().unwrap_or_default();
+        let ids: Vec<&[u32]> = batch.iter().map(|&text| ids[text].as_slice()).collect();
+        let mut pooled = vec![0.0; batch.len() * self.bert.hidden()];
+        self.bert.forward(&ids, self.pooling, threads, &mut workspace, &mut pooled);
+        free().push(workspace);
+        pooled
     }
 
     /// The token ids that [`Encoder::embed`] feeds to the model for `text`, special tokens included. Empty when the
@@ -187,11 +280,14 @@ impl Embeddings {
     }
 }
 
-/// Groups the texts, longest first, so that the batches are even and the last ones small: texts of one batch together
-/// have at most about [`MAX_BATCH_TOKENS`] tokens, and fewer when otherwise threads would have nothing to do.
+/// Groups the texts, longest first, into batches of about as many tokens, at most [`MAX_BATCH_TOKENS`] but for a longer
+/// text: one batch where all of it is to be shared out ([`SHARED_TOKENS`]), else as many for every thread.
 fn batches(ids: &[Vec<u32>], threads: usize) -> Vec<Vec<usize>> {
     let total: usize = ids.iter().map(Vec::len).sum();
-    let budget = total.div_ceil(threads.max(1)).clamp(MIN_BATCH_TOKENS, MAX_BATCH_TOKENS);
+    let budget = match total.div_ceil(threads) {
+        per_thread if per_thread <= SHARED_TOKENS => MAX_BATCH_TOKENS.max(total),
+        _ => total.div_ceil(total.div_ceil(MAX_BATCH_TOKENS).next_multiple_of(threads)),
+    };
     let mut order: Vec<usize> = (0..ids.len()).collect();
     order.sort_by_key(|&text| std::cmp::Reverse(ids[text].len()));
 
@@ -233,7 +329,7 @@ mod tests {
     use super::*;
 
     const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/e5-small-de-en");
-    static ENCODER: LazyLock<Encoder> = LazyLock::new(|| Encoder::load(Path::new(FOLDER)).unwrap());
+    static ENCODER: LazyLock<Encoder> = LazyLock::new(|| Encoder::load(Path::new(FOLDER), Options::default()).unwrap());
 
     fn cosine(a: &[f32], b: &[f32]) -> f32 {
         a.iter().zip(b).map(|(a, b)| a * b).sum()
@@ -266,7 +362,7 @@ mod tests {
     fn tiny(model: &TinyModel) -> Result<Encoder> {
         let folder = tempfile::tempdir().unwrap();
         model.write(folder.path());
-        Encoder::load(folder.path())
+        Encoder::load(folder.path(), Options::default())
     }
 
     #[test]
@@ -374,14 +470,14 @@ mod tests {
     #[test]
     fn batches_hold_every_text_once_within_their_budget() {
         let ids: Vec<Vec<u32>> = [3, 600, 40, 512, 0, 7, 100, 100, 90, 3].iter().map(|&n| vec![0; n]).collect();
-        for threads in [0, 1, 2, 64] {
+        for threads in [1, 2, 64] {
             let batches = batches(&ids, threads);
             let mut texts: Vec<usize> = batches.iter().flatten().copied().collect();
             texts.sort_unstable();
             assert_eq!(texts, (0..ids.len()).collect::<Vec<_>>());
             for batch in &batches {
                 let tokens: usize = batch.iter().map(|&text| ids[text].len()).sum();
-                assert!(tokens <= MAX_BATCH_TOKENS || batch.len() == 1);
+                assert!(tokens <= MAX_BATCH_TOKENS.max(threads * SHARED_TOKENS) || batch.len() == 1);
             }
         }
         assert!(super::batches(&[], 2).is_empty());
@@ -533,6 +629,6 @@ mod tests {
                 other => panic!("expected {reason:?}, received {other:?}"),
             }
         }
-        assert!(matches!(Encoder::load(Path::new("/no/such/folder")), Err(Error::Model { .. })));
+        assert!(matches!(Encoder::load(Path::new("/no/such/folder"), Options::default()), Err(Error::Model { .. })));
     }
 }

@@ -21,11 +21,15 @@ pub const BATCH_TICKETS: &str = "triage_batch_tickets";
 pub const DECISIONS_TOTAL: &str = "triage_decisions_total";
 /// Gauge, change sequence number: how far the index has followed the store.
 pub const APPLIED_SEQ: &str = "triage_index_applied_seq";
+/// Gauge, always 1: the encoder, by model, fingerprint, kernel, precision and threads.
+pub const ENCODER_INFO: &str = "triage_encoder_info";
+/// Gauge, bytes: weights and tables of the encoder.
+pub const ENCODER_BYTES: &str = "triage_encoder_bytes";
 /// Gauge, records: tickets and articles in the index, by department and pool.
 pub const INDEXED: &str = "triage_indexed_records";
 
 /// All metrics, as `/metrics` describes them.
-const TABLE: [(Kind, &str, &str); 8] = [
+const TABLE: [(Kind, &str, &str); 10] = [
     (Kind::Histogram, REQUEST_SECONDS, "Time to answer a request, in seconds."),
     (Kind::Gauge, QUEUED_TOKENS, "Estimated tokens that wait for the worker."),
     (Kind::Counter, REFUSED_TOTAL, "Calls refused because the queue is full."),
@@ -33,6 +37,8 @@ const TABLE: [(Kind, &str, &str); 8] = [
     (Kind::Histogram, BATCH_TICKETS, "Tickets of a micro-batch."),
     (Kind::Counter, DECISIONS_TOTAL, "Decisions by outcome."),
     (Kind::Gauge, APPLIED_SEQ, "Change of the store that the index has taken in last."),
+    (Kind::Gauge, ENCODER_INFO, "The encoder that serves, and how it computes."),
+    (Kind::Gauge, ENCODER_BYTES, "Memory of the encoder's weights and tables, in bytes."),
     (Kind::Gauge, INDEXED, "Tickets and articles in the index."),
 ];
 
@@ -79,6 +85,15 @@ pub fn init_logging(json: bool) {
 /// within a character does, so it is left out.
 pub fn fixed_message(panic: &(dyn Any + Send)) -> &'static str {
     panic.downcast_ref::<&'static str>().copied().unwrap_or("its message is left out, it may quote a ticket")
+}
+
+/// CPU time of this process so far, all threads, in seconds with two decimals; none where the system does not tell.
+pub fn cpu_seconds() -> Option<f64> {
+    // utime and stime are fields 14 and 15 (proc(5)), in ticks of which Linux has 100 a second.
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let ticks = after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>().ok());
+    Some(ticks.sum::<Option<f64>>()? / 100.0)
 }
 
 /// Starts measuring; one recorder serves the whole process.

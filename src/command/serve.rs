@@ -22,6 +22,15 @@ pub(super) fn listen(bind: SocketAddr) -> anyhow::Result<(TcpListener, SocketAdd
 /// Serves until the process is told to stop.
 pub(super) async fn serve(session: Session, listener: TcpListener, address: SocketAddr) -> anyhow::Result<()> {
     let metrics = telemetry::install_metrics()?;
+    let encoder = session.pipeline.encoder();
+    tracing::info!(
+        model = encoder.name(),
+        fingerprint = encoder.fingerprint(),
+        kernel = encoder.kernel().name(),
+        precision = encoder.precision().name(),
+        threads = encoder.threads(),
+        "encoder"
+    );
     let follower = Follower::start(session.store.clone(), Arc::clone(&session.pipeline)).await?;
     let worker = Worker::start(Arc::clone(&session.pipeline))?;
     let app = http::App::new(session.store, session.pipeline, worker, follower, metrics);

@@ -1,24 +1,34 @@
 //! Here are token ids of some texts, give me one pooled row per text.
 //!
 //! BERT (Devlin et al. 2019, <https://arxiv.org/abs/1810.04805>) without padding: the tokens of all texts lie one after
-//! another, so every product runs over real tokens only, and attention runs text by text. Products go through candle's
-//! matrix multiplication, which chooses its kernel at run time; everything between them is one pass over a slice.
+//! another as the rows of one matrix. A layer is two passes over these rows: the first makes queries, keys and values,
+//! the second mixes them within each text and does all the rest. Within a pass every row stands for itself, so the rows
+//! can be shared out to any number of threads without a change in what comes out.
 
-use candle_core::{Device, Storage, Tensor};
+use std::ops::Range;
 
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use rayon::prelude::*;
+
+use super::kernel::Kernel;
+use super::kernel::attention::{Heads, Scratch};
+use super::kernel::operand::{Linear, Precision, Quantised, ROW_MULTIPLE, grow};
+use super::kernel::rows::Finish;
 use super::model::{Activation, Config, Model, ModelType, Pooling};
 use super::weights::Tensors;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
-/// The network, in f32.
+/// The network, its weights packed for one kernel.
 pub(super) struct Bert {
+    kernel: Kernel,
     hidden: usize,
-    heads: usize,
+    heads: Heads,
     activation: Activation,
     epsilon: f32,
     positions: Positions,
-    /// [vocabulary, hidden]
-    words: Vec<f32>,
+    /// [vocabulary, hidden]; 16 bits keep eleven digits of what a GGUF file gives in four to eight.
+    words: Vec<f16>,
     /// [positions, hidden], with the row of token type 0 added: a single text has no other type.
     places: Vec<f32>,
     norm: Norm,
@@ -26,20 +36,23 @@ pub(super) struct Bert {
 }
 
 struct Layer {
-    /// Query (already divided by the square root of the head's width), key and value side by side: [hidden, 3 hidden].
+    /// Query (already divided by the square root of the head's width), key and value side by side.
     qkv: Linear,
     out: Linear,
     attention_norm: Norm,
-    up: Linear,
-    down: Linear,
+    feed_forward: Vec<FeedForward>,
     output_norm: Norm,
 }
 
-struct Linear {
-    /// [in, out]
-    weight: Tensor,
-    bias: Vec<f32>,
+/// Some of the inner values of the feed-forward network: all products of the default model then have 384 inputs, their
+/// operands stay in the second-level cache, and the inner values get a scale for every such part.
+struct FeedForward {
+    up: Linear,
+    down: Linear,
 }
+
+/// Inner values of one [`FeedForward`].
+const INNER_VALUES: usize = 384;
 
 struct Norm {
     gain: Vec<f32>,
@@ -53,8 +66,38 @@ enum Positions {
     AfterPadding(u32),
 }
 
+/// Rows that are carried together through a product: a multiple of every tile's height, few enough that they stay in
+/// the first-level cache while the weights pass by.
+const BLOCK_ROWS: usize = 96;
+
+/// The buffers of one call. They grow to what the largest call so far needed and are then used again.
+#[derive(Default)]
+pub(super) struct Workspace {
+    /// Rows of every text.
+    texts: Vec<Range<usize>>,
+    /// [tokens, hidden]
+    states: Vec<f32>,
+    /// [tokens, 3 hidden]
+    qkv: Vec<f32>,
+    parts: Vec<Part>,
+}
+
+/// The buffers of the rows that one thread takes.
+#[derive(Default)]
+struct Part {
+    /// [rows of the part, hidden]
+    context: Vec<f32>,
+    /// [rows of a block, hidden]
+    output: Vec<f32>,
+    /// [rows of a block, inner values]
+    inner: Vec<f32>,
+    input: Quantised,
+    inner_input: Quantised,
+    attention: Scratch,
+}
+
 impl Bert {
-    pub(super) fn load(model: &Model) -> Result<Bert> {
+    pub(super) fn load(model: &Model, kernel: Kernel, precision: Precision) -> Result<Bert> {
         let config = &model.config;
         let hidden = config.hidden_size;
         let tensors = Tensors::open(&model.weights)?;
@@ -64,20 +107,29 @@ impl Bert {
         for place in places.chunks_exact_mut(hidden) {
             add(place, &types[..hidden]);
         }
-        let layers = (0..config.num_hidden_layers).map(|layer| Layer::load(&tensors, config, layer));
+        let layers = (0..config.num_hidden_layers).into_par_iter();
+        let layers = || layers.map(|layer| Layer::load(&tensors, config, layer, kernel, precision)).collect();
+        let words = || -> Result<Vec<f16>> {
+            let values = tensors.values("embeddings.word_embeddings.weight", &[config.vocab_size, hidden])?;
+            let mut words = vec![f16::ZERO; values.len()];
+            words.convert_from_f32_slice(&values);
+            Ok(words)
+        };
+        let (words, layers): (Result<Vec<f16>>, Result<Vec<Layer>>) = rayon::join(words, layers);
         Ok(Bert {
+            kernel,
             hidden,
-            heads: config.num_attention_heads,
+            heads: Heads { n: config.num_attention_heads, width: hidden / config.num_attention_heads },
             activation: config.hidden_act,
             epsilon: config.layer_norm_eps as f32,
             positions: match config.model_type {
                 ModelType::Bert => Positions::FromZero,
                 ModelType::XlmRoberta => Positions::AfterPadding(config.pad_token_id),
             },
-            words: tensors.values("embeddings.word_embeddings.weight", &[config.vocab_size, hidden])?,
+            words: words?,
             places,
             norm: Norm::load(&tensors, "embeddings.LayerNorm", hidden)?,
-            layers: layers.collect::<Result<_>>()?,
+            layers: layers?,
         })
     }
 
@@ -86,190 +138,217 @@ impl Bert {
         self.hidden
     }
 
-    /// Pooled rows [n texts, hidden], not scaled; a text without tokens gives a row of zeros. Ids and positions must
-    /// lie inside the tables (`Tokens` sees to it).
-    pub(super) fn forward(&self, texts: &[&[u32]], pooling: Pooling) -> candle_core::Result<Vec<f32>> {
-        let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
-        let mut states = self.embed(texts);
-        for layer in &self.layers {
-            states = self.layer(layer, states, &lengths)?;
+    /// Bytes of all weights and tables.
+    pub(super) fn bytes(&self) -> usize {
+        let linears = self.layers.iter().flat_map(|layer| {
+            let feed_forward = layer.feed_forward.iter().flat_map(|part| [&part.up, &part.down]);
+            [&layer.qkv, &layer.out].into_iter().chain(feed_forward)
+        });
+        size_of_val(&self.words[..]) + size_of_val(&self.places[..]) + linears.map(Linear::bytes).sum::<usize>()
+    }
+
+    /// Pooled rows [n texts, hidden] into `pooled`, not scaled; a text without tokens gives a row of zeros. The rows
+    /// are shared out to `threads` threads of the current pool. Ids and positions must lie inside the tables (`Tokens`
+    /// sees to it).
+    pub(super) fn forward(
+        &self,
+        texts: &[&[u32]],
+        pooling: Pooling,
+        threads: usize,
+        workspace: &mut Workspace,
+        pooled: &mut [f32],
+    ) {
+        let hidden = self.hidden;
+        let Workspace { texts: ranges, states, qkv, parts } = workspace;
+        ranges.clear();
+        let mut tokens = 0;
+        for ids in texts {
+            ranges.push(tokens..tokens + ids.len());
+            tokens += ids.len();
         }
-        Ok(self.pool(&states, &lengths, pooling))
+        if tokens > 0 {
+            grow(states, tokens * hidden);
+            grow(qkv, tokens * 3 * hidden);
+            let (states, qkv) = (&mut states[..tokens * hidden], &mut qkv[..tokens * 3 * hidden]);
+            self.embed(texts, ranges, states);
+            let rows = tokens.div_ceil(threads.max(1)).next_multiple_of(ROW_MULTIPLE);
+            if parts.len() < tokens.div_ceil(rows) {
+                parts.resize_with(tokens.div_ceil(rows), Part::default);
+            }
+            for layer in &self.layers {
+                if tokens <= rows {
+                    self.first_pass(layer, states, &mut parts[0], qkv);
+                    self.second_pass(layer, 0, states, qkv, ranges, &mut parts[0]);
+                    continue;
+                }
+                (states.par_chunks(rows * hidden).zip(qkv.par_chunks_mut(rows * 3 * hidden)))
+                    .zip(parts.par_iter_mut())
+                    .for_each(|((states, qkv), part)| self.first_pass(layer, states, part, qkv));
+                (states.par_chunks_mut(rows * hidden).zip(parts.par_iter_mut()))
+                    .enumerate()
+                    .for_each(|(i, (states, part))| self.second_pass(layer, i * rows, states, qkv, ranges, part));
+            }
+        }
+        for (range, pooled) in ranges.iter().zip(pooled.chunks_exact_mut(hidden)) {
+            pool(&states[range.start * hidden..range.end * hidden], pooling, pooled);
+        }
     }
 
     /// Word plus position, normed: [tokens, hidden].
-    fn embed(&self, texts: &[&[u32]]) -> Vec<f32> {
-        let mut states = Vec::with_capacity(texts.iter().map(|ids| ids.len()).sum::<usize>() * self.hidden);
-        for ids in texts {
-            for (place, &id) in self.positions.of(ids).into_iter().zip(*ids) {
-                let start = states.len();
-                states.extend_from_slice(&self.words[id as usize * self.hidden..][..self.hidden]);
-                add(&mut states[start..], &self.places[place * self.hidden..][..self.hidden]);
+    fn embed(&self, texts: &[&[u32]], ranges: &[Range<usize>], states: &mut [f32]) {
+        let hidden = self.hidden;
+        for (ids, range) in texts.iter().zip(ranges) {
+            let rows = states[range.start * hidden..].chunks_exact_mut(hidden);
+            let mut place = self.positions.counter();
+            for (&id, row) in ids.iter().zip(rows) {
+                self.words[id as usize * hidden..][..hidden].convert_to_f32_slice(row);
+                let place = &self.places[place(id) * hidden..][..hidden];
+                self.kernel.add_and_norm(row, place, &self.norm.gain, &self.norm.bias, self.epsilon);
             }
         }
-        self.norm.apply(&mut states, self.epsilon);
-        states
     }
 
-    /// One layer over the states [tokens, hidden] of all texts.
-    fn layer(&self, layer: &Layer, states: Vec<f32>, lengths: &[usize]) -> candle_core::Result<Vec<f32>> {
-        let input = matrix(states, self.hidden)?;
-        let context = self.attention(layer, &layer.qkv.product(&input)?, lengths)?;
-
-        let product = layer.out.product(&matrix(context, self.hidden)?)?;
-        let mut middle = read(&product, |product| layer.out.finish(product, |value| value))?;
-        read(&input, |input| add(&mut middle, input))?;
-        layer.attention_norm.apply(&mut middle, self.epsilon);
-
-        let input = matrix(middle, self.hidden)?;
-        let product = layer.up.product(&input)?;
-        let inner = read(&product, |product| match self.activation {
-            Activation::Gelu => layer.up.finish(product, gelu),
-            Activation::GeluTanh => layer.up.finish(product, gelu_tanh),
-            Activation::Relu => layer.up.finish(product, |value| value.max(0.0)),
-        })?;
-        let product = layer.down.product(&matrix(inner, layer.up.bias.len())?)?;
-        let mut output = read(&product, |product| layer.down.finish(product, |value| value))?;
-        read(&input, |input| add(&mut output, input))?;
-        layer.output_norm.apply(&mut output, self.epsilon);
-        Ok(output)
-    }
-
-    /// softmax(Q Kᵀ) V per text and head (Vaswani et al. 2017, equation 1), from the product [tokens, 3 hidden] that
-    /// still lacks its bias: [tokens, hidden].
-    fn attention(&self, layer: &Layer, product: &Tensor, lengths: &[usize]) -> candle_core::Result<Vec<f32>> {
-        let (hidden, heads, width) = (self.hidden, self.heads, self.hidden / self.heads);
-        let mut context = Vec::with_capacity(lengths.iter().sum::<usize>() * hidden);
-        let mut start = 0;
-        for &n in lengths {
-            // [3, heads, n, width]: contiguous per head, the bias added on the way.
-            let mut split = vec![0.0; 3 * n * hidden];
-            read(product, |product| {
-                let rows = product[start * 3 * hidden..].chunks_exact(3 * hidden).take(n);
-                for (token, row) in rows.enumerate() {
-                    for (head, (values, bias)) in
-                        row.chunks_exact(width).zip(layer.qkv.bias.chunks_exact(width)).enumerate()
-                    {
-                        let target = &mut split[(head * n + token) * width..][..width];
-                        for ((target, value), bias) in target.iter_mut().zip(values).zip(bias) {
-                            *target = value + bias;
-                        }
-                    }
-                }
-            })?;
-            let split = Tensor::from_vec(split, (3, heads, n, width), &Device::Cpu)?;
-            let scores = split.get(0)?.matmul(&split.get(1)?.t()?)?;
-            let (weights, sums) = read(&scores, |scores| exponentials(scores, n))?;
-            let weights = Tensor::from_vec(weights, (heads, n, n), &Device::Cpu)?;
-            let mixed = weights.matmul(&split.get(2)?)?;
-            read(&mixed, |mixed| {
-                for token in 0..n {
-                    for head in 0..heads {
-                        let scale = 1.0 / sums[head * n + token];
-                        context.extend(mixed[(head * n + token) * width..][..width].iter().map(|value| value * scale));
-                    }
-                }
-            })?;
-            start += n;
+    /// Queries, keys and values [rows, 3 hidden] of states [rows, hidden].
+    fn first_pass(&self, layer: &Layer, states: &[f32], part: &mut Part, qkv: &mut [f32]) {
+        let blocks = states.chunks(BLOCK_ROWS * self.hidden).zip(qkv.chunks_mut(BLOCK_ROWS * 3 * self.hidden));
+        for (states, qkv) in blocks {
+            self.kernel.quantise(states, &layer.qkv, &mut part.input);
+            self.kernel.project(&part.input, &layer.qkv, Finish::Bias, qkv);
         }
-        Ok(context)
     }
 
-    fn pool(&self, states: &[f32], lengths: &[usize], pooling: Pooling) -> Vec<f32> {
-        let mut pooled = Vec::with_capacity(lengths.len() * self.hidden);
-        let mut rest = states;
-        for &n in lengths {
-            let (text, after) = rest.split_at(n * self.hidden);
-            rest = after;
-            let mut rows = text.chunks_exact(self.hidden);
-            let mut row = rows.next().map_or_else(|| vec![0.0; self.hidden], <[f32]>::to_vec);
-            match pooling {
-                Pooling::FirstToken => {}
-                Pooling::Mean => {
-                    rows.for_each(|other| add(&mut row, other));
-                    row.iter_mut().for_each(|value| *value /= n.max(1) as f32);
+    /// Attention, the feed-forward network, and what is added and normed, on states that begin at row `first`; `qkv` and
+    /// `texts` are those of all rows.
+    fn second_pass(
+        &self,
+        layer: &Layer,
+        first: usize,
+        states: &mut [f32],
+        qkv: &[f32],
+        texts: &[Range<usize>],
+        part: &mut Part,
+    ) {
+        let hidden = self.hidden;
+        let rows = first..first + states.len() / hidden;
+        grow(&mut part.context, states.len());
+        for text in texts.iter().filter(|text| text.start < rows.end && text.end > rows.start) {
+            let own = text.start.max(rows.start)..text.end.min(rows.end);
+            let context = &mut part.context[(own.start - first) * hidden..(own.end - first) * hidden];
+            let qkv = &qkv[text.start * 3 * hidden..text.end * 3 * hidden];
+            let queries = own.start - text.start..own.end - text.start;
+            self.kernel.attend(qkv, self.heads, queries, &mut part.attention, context);
+        }
+
+        let Part { context, output, inner, input, inner_input, .. } = part;
+        grow(output, BLOCK_ROWS * hidden);
+        grow(inner, BLOCK_ROWS * INNER_VALUES);
+        let blocks = states.chunks_mut(BLOCK_ROWS * hidden).zip(context.chunks(BLOCK_ROWS * hidden));
+        for (states, context) in blocks {
+            let rows = states.len() / hidden;
+            let output = &mut output[..states.len()];
+            self.kernel.quantise(&context[..states.len()], &layer.out, input);
+            self.kernel.project(input, &layer.out, Finish::Bias, output);
+            let Norm { gain, bias } = &layer.attention_norm;
+            self.kernel.add_and_norm(states, output, gain, bias, self.epsilon);
+
+            for (i, FeedForward { up, down }) in layer.feed_forward.iter().enumerate() {
+                if i == 0 {
+                    self.kernel.quantise(states, up, input);
                 }
-                Pooling::Max => {
-                    rows.for_each(|other| {
-                        row.iter_mut().zip(other).for_each(|(value, other)| *value = value.max(*other))
-                    });
-                }
+                let inner = &mut inner[..rows * up.outputs()];
+                self.kernel.project(input, up, Finish::Activate(self.activation), inner);
+                self.kernel.quantise(inner, down, inner_input);
+                let finish = if i == 0 { Finish::Bias } else { Finish::Accumulate };
+                self.kernel.project(inner_input, down, finish, output);
             }
-            pooled.extend(row);
+            let Norm { gain, bias } = &layer.output_norm;
+            self.kernel.add_and_norm(states, output, gain, bias, self.epsilon);
         }
-        pooled
+    }
+}
+
+/// States of one text [tokens, hidden] as one row.
+fn pool(states: &[f32], pooling: Pooling, pooled: &mut [f32]) {
+    let mut rows = states.chunks_exact(pooled.len());
+    match rows.next() {
+        Some(first) => pooled.copy_from_slice(first),
+        None => pooled.fill(0.0),
+    }
+    match pooling {
+        Pooling::FirstToken => {}
+        Pooling::Mean => {
+            rows.for_each(|row| add(pooled, row));
+            let n = (states.len() / pooled.len()).max(1) as f32;
+            pooled.iter_mut().for_each(|value| *value /= n);
+        }
+        Pooling::Max => {
+            rows.for_each(|row| pooled.iter_mut().zip(row).for_each(|(value, other)| *value = value.max(*other)));
+        }
     }
 }
 
 impl Positions {
-    fn of(&self, ids: &[u32]) -> Vec<usize> {
-        match *self {
-            Positions::FromZero => (0..ids.len()).collect(),
-            Positions::AfterPadding(padding) => {
-                let mut last = padding as usize;
-                let mut place = |&id: &u32| {
-                    if id == padding {
-                        return padding as usize;
-                    }
-                    last += 1;
-                    last
-                };
-                ids.iter().map(&mut place).collect()
+    /// Gives the position of every id of a text, asked for one after another.
+    fn counter(&self) -> impl FnMut(u32) -> usize {
+        let (padding, mut next) = match *self {
+            Positions::FromZero => (None, 0),
+            Positions::AfterPadding(padding) => (Some(padding), padding as usize + 1),
+        };
+        move |id| {
+            if padding == Some(id) {
+                return id as usize;
             }
+            next += 1;
+            next - 1
         }
     }
 }
 
 impl Layer {
-    fn load(tensors: &Tensors<'_>, config: &Config, layer: usize) -> Result<Layer> {
+    fn load(
+        tensors: &Tensors<'_>,
+        config: &Config,
+        layer: usize,
+        kernel: Kernel,
+        precision: Precision,
+    ) -> Result<Layer> {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let name = |part: &str| format!("encoder.layer.{layer}.{part}");
-        let mut weight = Vec::new();
-        let mut bias = Vec::new();
+        let values = |part: &str, shape: &[usize]| tensors.values(&name(part), shape);
+        let pack = |weight: &[f32], width: usize, columns: Range<usize>, bias: &[f32]| {
+            Linear::pack(weight, width, columns, bias, precision, kernel)
+        };
+
+        let (mut weight, mut bias) = (Vec::new(), Vec::new());
         for part in ["query", "key", "value"] {
-            weight.extend(tensors.values(&name(&format!("attention.self.{part}.weight")), &[hidden, hidden])?);
-            bias.extend(tensors.values(&name(&format!("attention.self.{part}.bias")), &[hidden])?);
+            weight.extend(values(&format!("attention.self.{part}.weight"), &[hidden, hidden])?);
+            bias.extend(values(&format!("attention.self.{part}.bias"), &[hidden])?);
         }
         let scale = 1.0 / ((hidden / config.num_attention_heads) as f32).sqrt();
         weight[..hidden * hidden].iter_mut().chain(&mut bias[..hidden]).for_each(|value| *value *= scale);
+        let qkv = pack(&weight, hidden, 0..hidden, &bias);
+        let weight = values("attention.output.dense.weight", &[hidden, hidden])?;
+        let out = pack(&weight, hidden, 0..hidden, &values("attention.output.dense.bias", &[hidden])?);
+
+        let up = values("intermediate.dense.weight", &[inner, hidden])?;
+        let up_bias = values("intermediate.dense.bias", &[inner])?;
+        let down = values("output.dense.weight", &[hidden, inner])?;
+        let down_bias = values("output.dense.bias", &[hidden])?;
+        let feed_forward = (0..inner).step_by(INNER_VALUES).map(|start| {
+            let part = start..inner.min(start + INNER_VALUES);
+            let rows = &up[part.start * hidden..part.end * hidden];
+            FeedForward {
+                up: pack(rows, hidden, 0..hidden, &up_bias[part.clone()]),
+                down: pack(&down, inner, part, &down_bias),
+            }
+        });
         Ok(Layer {
-            qkv: Linear::new(weight, bias, hidden)?,
-            out: Linear::load(tensors, &name("attention.output.dense"), hidden, hidden)?,
+            qkv,
+            out,
             attention_norm: Norm::load(tensors, &name("attention.output.LayerNorm"), hidden)?,
-            up: Linear::load(tensors, &name("intermediate.dense"), hidden, inner)?,
-            down: Linear::load(tensors, &name("output.dense"), inner, hidden)?,
+            feed_forward: feed_forward.collect(),
             output_norm: Norm::load(tensors, &name("output.LayerNorm"), hidden)?,
         })
-    }
-}
-
-impl Linear {
-    fn load(tensors: &Tensors<'_>, name: &str, input: usize, output: usize) -> Result<Linear> {
-        let weight = tensors.values(&format!("{name}.weight"), &[output, input])?;
-        Linear::new(weight, tensors.values(&format!("{name}.bias"), &[output])?, input)
-    }
-
-    /// From a weight [out, in]; it is turned once here so that no product has to.
-    fn new(weight: Vec<f32>, bias: Vec<f32>, input: usize) -> Result<Linear> {
-        let weight = matrix(weight, input).and_then(|weight| weight.t()?.contiguous());
-        let weight = weight.map_err(|_| Error::Bug("a weight of a checked shape is no matrix"))?;
-        Ok(Linear { weight, bias })
-    }
-
-    /// `input` [tokens, in] times the weight, [tokens, out], without the bias.
-    fn product(&self, input: &Tensor) -> candle_core::Result<Tensor> {
-        input.matmul(&self.weight)
-    }
-
-    /// Adds the bias to a product and applies `activation`, in one pass.
-    fn finish(&self, product: &[f32], activation: impl Fn(f32) -> f32) -> Vec<f32> {
-        let mut values = vec![0.0; product.len()];
-        for (values, product) in values.chunks_exact_mut(self.bias.len()).zip(product.chunks_exact(self.bias.len())) {
-            for ((value, product), bias) in values.iter_mut().zip(product).zip(&self.bias) {
-                *value = activation(product + bias);
-            }
-        }
-        values
     }
 }
 
@@ -280,34 +359,6 @@ impl Norm {
             bias: tensors.values(&format!("{name}.bias"), &[hidden])?,
         })
     }
-
-    /// Layer normalisation of every row (Ba et al. 2016, <https://arxiv.org/abs/1607.06450>).
-    fn apply(&self, rows: &mut [f32], epsilon: f32) {
-        let n = self.gain.len() as f32;
-        for row in rows.chunks_exact_mut(self.gain.len()) {
-            let mean = sum(row, |value| value) / n;
-            let variance = sum(row, |value| (value - mean) * (value - mean)) / n;
-            let scale = 1.0 / (variance + epsilon).sqrt();
-            for ((value, gain), bias) in row.iter_mut().zip(&self.gain).zip(&self.bias) {
-                *value = (*value - mean) * scale * gain + bias;
-            }
-        }
-    }
-}
-
-/// `values` as a matrix of `columns` columns, without a copy.
-fn matrix(values: Vec<f32>, columns: usize) -> candle_core::Result<Tensor> {
-    let rows = values.len() / columns;
-    Tensor::from_vec(values, (rows, columns), &Device::Cpu)
-}
-
-/// Hands the values of a contiguous tensor to `run`, without a copy.
-fn read<T>(tensor: &Tensor, run: impl FnOnce(&[f32]) -> T) -> candle_core::Result<T> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match (&*storage, layout.contiguous_offsets()) {
-        (Storage::Cpu(storage), Some((start, end))) => Ok(run(&storage.as_slice::<f32>()?[start..end])),
-        _ => candle_core::bail!("expected a contiguous tensor on the CPU"),
-    }
 }
 
 fn add(values: &mut [f32], others: &[f32]) {
@@ -316,161 +367,16 @@ fn add(values: &mut [f32], others: &[f32]) {
     }
 }
 
-/// Sums in sixteen lanes, which the compiler can keep in vector registers; a single running sum it may not reorder.
-fn sum(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
-    let mut lanes = [0.0_f32; 16];
-    let chunks = values.chunks_exact(lanes.len());
-    let rest: f32 = chunks.remainder().iter().map(|&value| of(value)).sum();
-    for chunk in chunks {
-        for (lane, &value) in lanes.iter_mut().zip(chunk) {
-            *lane += of(value);
-        }
-    }
-    lanes.iter().sum::<f32>() + rest
-}
-
-/// exp(score - highest score of the row) for rows of `n`, and the sum of each row.
-fn exponentials(scores: &[f32], n: usize) -> (Vec<f32>, Vec<f32>) {
-    let mut weights = vec![0.0; scores.len()];
-    let mut sums = Vec::with_capacity(scores.len() / n.max(1));
-    for (weights, scores) in weights.chunks_exact_mut(n).zip(scores.chunks_exact(n)) {
-        let mut lanes = [f32::NEG_INFINITY; 16];
-        let chunks = scores.chunks_exact(lanes.len());
-        let rest = chunks
-            .remainder()
-            .iter()
-            .fold(f32::NEG_INFINITY, |highest, &score| if score > highest { score } else { highest });
-        for chunk in chunks {
-            for (lane, &score) in lanes.iter_mut().zip(chunk) {
-                *lane = if score > *lane { score } else { *lane };
-            }
-        }
-        let highest = lanes.iter().fold(rest, |highest, &lane| highest.max(lane));
-        for (weight, score) in weights.iter_mut().zip(scores) {
-            *weight = exp(score - highest);
-        }
-        sums.push(sum(weights, |weight| weight));
-    }
-    (weights, sums)
-}
-
-/// e^x for x in -87..=88 (lower ones give about 1e-38), within 3e-7 of it in proportion: 2^n times the polynomial of
-/// Cephes' `expf` (<https://netlib.org/cephes/>) for the rest of |x| <= ln 2 / 2. Free of branches and of calls, so that
-/// it runs in vector registers.
-fn exp(x: f32) -> f32 {
-    // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits.
-    const ROUND: f32 = 12_582_912.0;
-    // Written so that NaN stays NaN.
-    let x = if x < -87.0 { -87.0 } else { x };
-    let shifted = x * std::f32::consts::LOG2_E + ROUND;
-    let n = shifted - ROUND;
-    let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
-    let polynomial =
-        ((((1.987_569_2e-4 * r + 1.398_199_9e-3) * r + 8.333_452e-3) * r + 4.166_579_6e-2) * r + 0.166_666_65) * r
-            + 0.5;
-    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0_f32.to_bits()));
-    (polynomial * r * r + r + 1.0) * power
-}
-
-/// x Φ(x) (Hendrycks and Gimpel 2016, <https://arxiv.org/abs/1606.08415>) with the error function as Eigen computes it
-/// in f32: a quotient of two polynomials on -4..=4, within 5e-7 of it everywhere, and free of branches.
-fn gelu(x: f32) -> f32 {
-    let y = x * std::f32::consts::FRAC_1_SQRT_2;
-    let y = if y > 4.0 { 4.0 } else { y };
-    let y = if y < -4.0 { -4.0 } else { y };
-    let s = y * y;
-    let above = (((((-2.726_142_3e-10 * s + 2.770_681_4e-8) * s - 2.101_024e-6) * s - 5.692_506_4e-5) * s
-        - 7.349_906_3e-4)
-        * s
-        - 2.954_6e-3)
-        * s
-        - 1.609_603_3e-2;
-    let below = (((-1.456_607_2e-5 * s - 2.133_740_6e-4) * s - 1.682_827e-3) * s - 7.373_329e-3) * s - 1.426_473_9e-2;
-    0.5 * x * (1.0 + y * above / below)
-}
-
-/// The approximation of the GELU by tanh, from the same paper, with tanh(y) = 1 - 2 / (e^2y + 1).
-fn gelu_tanh(x: f32) -> f32 {
-    let y = 0.797_884_6 * (x + 0.044_715 * x * x * x);
-    let y = if y > 15.0 { 15.0 } else { y };
-    x * (1.0 - 1.0 / (exp(2.0 * y) + 1.0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The error function by its Taylor series (Abramowitz and Stegun 7.1.5), in f64 within 1e-9 for |x| <= 4.
-    fn erf(x: f64) -> f64 {
-        let mut term = x;
-        let mut total = x;
-        for n in 1..200 {
-            term *= -x * x / f64::from(n);
-            total += term / f64::from(2 * n + 1);
-        }
-        total * std::f64::consts::FRAC_2_SQRT_PI
-    }
-
-    fn grid(from: f32, to: f32) -> impl Iterator<Item = f32> {
-        (0..=20_000).map(move |i| from + (to - from) * i as f32 / 20_000.0)
-    }
-
-    #[test]
-    fn gelu_is_exact_to_two_millionths() {
-        for x in grid(-5.6, 5.6) {
-            let exact = 0.5 * f64::from(x) * (1.0 + erf(f64::from(x) / std::f64::consts::SQRT_2));
-            assert!((f64::from(gelu(x)) - exact).abs() < 2e-6, "{x}: {} {exact}", gelu(x));
-        }
-        assert!((gelu(30.0) - 30.0).abs() < 1e-5 && gelu(-30.0).abs() < 1e-5);
-        assert!(gelu(f32::NAN).is_nan() && gelu(f32::INFINITY) == f32::INFINITY);
-    }
-
-    #[test]
-    fn gelu_by_tanh_follows_its_formula() {
-        for x in grid(-9.0, 9.0) {
-            let y = f64::from(x);
-            let exact = 0.5 * y * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (y + 0.044_715 * y.powi(3))).tanh());
-            assert!((f64::from(gelu_tanh(x)) - exact).abs() < 2e-6, "{x}");
-        }
-        assert!(gelu_tanh(1e4) == 1e4 && gelu_tanh(-1e4).abs() < 1e-5 && gelu_tanh(f32::NAN).is_nan());
-    }
-
-    #[test]
-    fn exp_is_exact_to_a_few_units_in_the_last_place() {
-        for x in grid(-87.0, 40.0) {
-            let exact = f64::from(x).exp();
-            assert!((f64::from(exp(x)) / exact - 1.0).abs() < 3e-7, "{x}");
-        }
-        assert!(exp(0.0) == 1.0 && exp(-1e30) < 1e-37 && exp(f32::NEG_INFINITY) < 1e-37 && exp(f32::NAN).is_nan());
-    }
-
-    #[test]
-    fn exponentials_are_those_of_a_softmax_for_rows_of_any_length() {
-        for n in [1, 2, 15, 16, 17, 33] {
-            let scores: Vec<f32> = (0..3 * n).map(|i| ((i * 7919) % 101) as f32 / 5.0 - 10.0).collect();
-            let (weights, sums) = exponentials(&scores, n);
-            for ((weights, scores), sum) in weights.chunks(n).zip(scores.chunks(n)).zip(&sums) {
-                let total: f64 = scores.iter().map(|&score| f64::from(score).exp()).sum();
-                for (weight, &score) in weights.iter().zip(scores) {
-                    assert!((f64::from(weight / sum) - f64::from(score).exp() / total).abs() < 1e-6, "{n}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_normed_row_has_mean_zero_and_variance_one_before_gain_and_bias() {
-        let norm = Norm { gain: vec![2.0; 19], bias: vec![0.5; 19] };
-        let mut row: Vec<f32> = (0..19).map(|i| (i * i) as f32 - 50.0).collect();
-        norm.apply(&mut row, 1e-12);
-        let mean = row.iter().sum::<f32>() / 19.0;
-        let variance = row.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / 19.0;
-        assert!((mean - 0.5).abs() < 1e-5 && (variance - 4.0).abs() < 1e-4, "{mean} {variance}");
-    }
-
     #[test]
     fn padding_tokens_in_a_text_do_not_count_as_positions_of_roberta() {
-        assert_eq!(Positions::FromZero.of(&[0, 1, 5]), [0, 1, 2]);
-        assert_eq!(Positions::AfterPadding(1).of(&[0, 5, 1, 1, 6, 2]), [2, 3, 1, 1, 4, 5]);
+        let positions = |positions: Positions, ids: &[u32]| -> Vec<usize> {
+            ids.iter().copied().map(positions.counter()).collect()
+        };
+        assert_eq!(positions(Positions::FromZero, &[0, 1, 5]), [0, 1, 2]);
+        assert_eq!(positions(Positions::AfterPadding(1), &[0, 5, 1, 1, 6, 2]), [2, 3, 1, 1, 4, 5]);
     }
 }

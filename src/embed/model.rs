@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use super::kernel::operand::Precision;
 use crate::error::{Error, Result};
 
 /// A model folder as read.
@@ -100,11 +101,12 @@ pub(super) struct Prompts {
 }
 
 /// Part of the fingerprint: raised when the forward pass comes to compute vectors that differ by more than rounding.
-const ARITHMETIC_VERSION: u8 = 1;
+const ARITHMETIC_VERSION: u8 = 2;
 
 impl Model {
-    pub(super) fn read(path: &Path) -> Result<Model> {
-        let mut folder = Folder { path: path.to_owned(), hash: Sha256::new_with_prefix([ARITHMETIC_VERSION]) };
+    pub(super) fn read(path: &Path, precision: Precision) -> Result<Model> {
+        let arithmetic = [ARITHMETIC_VERSION, precision as u8];
+        let mut folder = Folder { path: path.to_owned(), hash: Sha256::new_with_prefix(arithmetic) };
         let modules = Modules::read(&mut folder)?;
         let pooling = pooling(&mut folder, &modules.pooling)?;
         let prompts: PromptConfig = folder.json("config_sentence_transformers.json")?.unwrap_or_default();
@@ -391,7 +393,7 @@ mod tests {
     fn read(model: &TinyModel) -> Result<Model, String> {
         let folder = tempfile::tempdir().unwrap();
         model.write(folder.path());
-        Model::read(folder.path()).map_err(|error| error.to_string())
+        Model::read(folder.path(), Precision::Int8).map_err(|error| error.to_string())
     }
 
     #[test]

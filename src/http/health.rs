@@ -60,5 +60,16 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
             .set(department.articles as f64);
         metrics::gauge!(telemetry::APPLIED_SEQ, "department" => of).set(department.applied_seq as f64);
     }
+    let encoder = app.pipeline.encoder();
+    metrics::gauge!(
+        telemetry::ENCODER_INFO,
+        "model" => encoder.name().to_owned(),
+        "fingerprint" => encoder.fingerprint().to_owned(),
+        "kernel" => encoder.kernel().name(),
+        "precision" => encoder.precision().name(),
+        "threads" => encoder.threads().to_string(),
+    )
+    .set(1.0);
+    metrics::gauge!(telemetry::ENCODER_BYTES).set(encoder.bytes() as f64);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()
 }

@@ -44,6 +44,14 @@ pub(super) struct EncoderInfo {
     dim: usize,
     /// Most tokens it reads.
     max_tokens: usize,
+    /// Instructions that compute: avx512vnni, avx2 or portable; the vectors are the same.
+    kernel: &'static str,
+    /// How weights and activations are rounded: int8 or exact.
+    precision: &'static str,
+    /// Threads that embed.
+    threads: usize,
+    /// Memory of weights and tables, in bytes.
+    model_bytes: usize,
 }
 
 /// What to train.
@@ -108,6 +116,10 @@ pub(super) async fn list(
         fingerprint: encoder.fingerprint().to_owned(),
         dim: encoder.dim(),
         max_tokens: encoder.max_tokens(),
+        kernel: encoder.kernel().name(),
+        precision: encoder.precision().name(),
+        threads: encoder.threads(),
+        model_bytes: encoder.bytes(),
     };
     Ok(Json(Models { encoder, models, training: app.is_training.load(Ordering::Relaxed) }))
 }

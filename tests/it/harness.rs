@@ -161,7 +161,9 @@ impl App {
         let folder = Folder::new();
         let data_dir = folder.path("data");
         let store = triage::store::Store::open(Path::new(&data_dir)).await.unwrap();
-        let encoder = triage::embed::Encoder::load(&root().join("models/e5-small-de-en")).unwrap();
+        let encoder =
+            triage::embed::Encoder::load(&root().join("models/e5-small-de-en"), triage::embed::Options::default())
+                .unwrap();
         let pipeline =
             Arc::new(triage::pipeline::Pipeline::new(Arc::new(encoder), &Path::new(&data_dir).join("index")));
         let follower = triage::jobs::Follower::start(store.clone(), Arc::clone(&pipeline)).await.unwrap();

@@ -74,6 +74,9 @@ pub(super) fn attend<L: Lanes>(
     scratch: &mut Scratch,
     context: &mut [f32],
 ) {
+    if rows.is_empty() {
+        return;
+    }
     let hidden = heads.hidden();
     let stride = 3 * hidden;
     let n_keys = text.len() / stride;
@@ -187,26 +190,33 @@ fn weigh<L: Lanes>(scratch: &mut Scratch, queries: Queries, n_keys: usize, value
     let padded = n_keys.next_multiple_of(COLUMNS);
     // The weights of a row, each rounded up by half at most, may have this sum; a thousandth is left for rounding.
     let budget = (i32::MAX as f32 / f32::from(VALUE_LIMIT) - 0.5 * n_keys as f32) * 0.999;
-    let mut factors = [0.0; MAX_HEIGHT];
-    for (row, factor) in factors.iter_mut().take(queries.n).enumerate() {
-        let scores = &mut scratch.scores[row * padded..][..n_keys.next_multiple_of(LANES)];
-        scores[n_keys..].fill(NO_KEY);
-        let scores = scores.as_chunks_mut::<LANES>().0;
-        let mut highest = L::splat(NO_KEY);
-        for scores in scores.iter() {
-            highest = highest.max(L::load(scores));
+    // Pass by pass over all rows: within a row every step waits for the one before.
+    let length = n_keys.next_multiple_of(LANES);
+    let (mut highest, mut totals) = ([0.0; MAX_HEIGHT], [0.0; MAX_HEIGHT]);
+    for (scores, highest) in scratch.scores.chunks_exact_mut(padded).zip(&mut highest).take(queries.n) {
+        scores[n_keys..length].fill(NO_KEY);
+        let mut lanes = L::splat(NO_KEY);
+        for scores in scores[..length].as_chunks::<LANES>().0 {
+            lanes = lanes.max(L::load(scores));
         }
-        let highest = L::splat(highest.highest());
-        let mut total = L::splat(0.0);
-        for scores in scores.iter_mut() {
-            let value = exp(L::load(scores).sub(highest));
-            total = total.add(value);
+        *highest = lanes.highest();
+    }
+    let rows = scratch.scores.chunks_exact_mut(padded).zip(&highest);
+    for ((scores, highest), total) in rows.zip(&mut totals).take(queries.n) {
+        let mut lanes = L::splat(0.0);
+        for scores in scores[..length].as_chunks_mut::<LANES>().0 {
+            let value = exp(L::load(scores).sub(L::splat(*highest)));
+            lanes = lanes.add(value);
             value.store(scores);
         }
-        let total = total.sum();
+        *total = lanes.sum();
+    }
+    let mut factors = [0.0; MAX_HEIGHT];
+    let rows = scratch.scores.chunks_exact(padded).zip(scratch.weights.chunks_exact_mut(padded)).zip(&totals);
+    for (((scores, weights), total), factor) in rows.zip(&mut factors).take(queries.n) {
         let unit = (budget / total).min(f32::from(i16::MAX));
-        let weights = scratch.weights[row * padded..].as_chunks_mut::<LANES>().0;
-        for (weights, scores) in weights.iter_mut().zip(scores) {
+        let scores = scores[..length].as_chunks::<LANES>().0;
+        for (weights, scores) in weights.as_chunks_mut::<LANES>().0.iter_mut().zip(scores) {
             L::load(scores).mul(L::splat(unit)).store_i16(weights);
         }
         *factor = value_scale / (unit * total);

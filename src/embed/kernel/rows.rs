@@ -39,7 +39,7 @@ pub(super) fn quantise<L: Lanes>(rows: &[f32], width: usize, stride: usize, form
     into.reserve(rows.len().div_ceil(stride), width, format.words());
     for (position, row) in rows.chunks(stride).enumerate() {
         let row = &row[..width];
-        let (scale, zero) = match format {
+        let (scale, zero, lowest, highest) = match format {
             Format::Asymmetric(_) => {
                 // How far the values reach below and above zero.
                 let (mut below, mut above) = (L::splat(0.0), L::splat(0.0));
@@ -50,31 +50,35 @@ pub(super) fn quantise<L: Lanes>(rows: &[f32], width: usize, stride: usize, form
                 }
                 let (below, above) = (below.highest(), above.highest());
                 let scale = at_least(LEAST_SCALE, (above + below) / 255.0);
-                (scale, (below / scale).round_ties_even())
+                (scale, (below / scale).round_ties_even(), 0.0, 255.0)
             }
             Format::Symmetric(limit) => {
+                let limit = f32::from(limit);
                 let mut reach = L::splat(0.0);
                 for values in row.chunks(LANES) {
                     let values = load_part::<L>(values);
                     reach = reach.max(L::splat(0.0).sub(values)).max(values);
                 }
-                (at_least(LEAST_SCALE, reach.highest() / f32::from(limit)), 0.0)
+                (at_least(LEAST_SCALE, reach.highest() / limit), 0.0, -limit, limit)
             }
         };
         (into.scale[position], into.zero[position]) = (scale, zero);
         let (inverse, zero) = (L::splat(1.0 / scale), L::splat(zero));
+        // The zero point may be rounded up, and then the highest value too.
+        let (lowest, highest) = (L::splat(lowest), L::splat(highest));
+        let integers = |values: &[f32]| load_part::<L>(values).mul_add(inverse, zero).max(lowest).min(highest);
         let start = position * into.width;
         match format.words() {
             Words::Quads => {
                 let target = into.bytes[start..][..into.width].as_chunks_mut::<LANES>().0;
                 for (values, target) in row.chunks(LANES).zip(target) {
-                    load_part::<L>(values).mul_add(inverse, zero).store_u8(target);
+                    integers(values).store_u8(target);
                 }
             }
             Words::Pairs => {
                 let target = into.shorts[start..][..into.width].as_chunks_mut::<LANES>().0;
                 for (values, target) in row.chunks(LANES).zip(target) {
-                    load_part::<L>(values).mul_add(inverse, zero).store_i16(target);
+                    integers(values).store_i16(target);
                 }
             }
         }

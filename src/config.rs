@@ -377,7 +377,7 @@ pub struct BenchEmbedArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
     /// `int8` or `exact` [default: as configured, else int8]
-    #[arg(long, value_name = "P", value_parser = parse_precision)]
+    #[arg(long, value_name = "P")]
     pub precision: Option<Precision>,
     /// Measure on the bodies of these tickets, one JSON object per line, instead of the built-in texts
     #[arg(long, value_name = "FILE")]
@@ -388,14 +388,6 @@ pub struct BenchEmbedArgs {
     /// Print as JSON
     #[arg(long)]
     pub json: bool,
-}
-
-fn parse_precision(text: &str) -> Result<Precision, String> {
-    match text {
-        "int8" => Ok(Precision::Int8),
-        "exact" => Ok(Precision::Exact),
-        _ => Err("expected int8 or exact".to_owned()),
-    }
 }
 
 /// Subcommands of `config`.
@@ -444,8 +436,8 @@ struct ServerSection {
 #[serde(deny_unknown_fields)]
 struct EmbedSection {
     model: Option<PathBuf>,
-    kernel: Option<Kernel>,
-    precision: Option<Precision>,
+    kernel: Option<String>,
+    precision: Option<String>,
     threads: Option<NonZeroUsize>,
 }
 
@@ -488,9 +480,13 @@ impl Settings {
             );
         }
         let default = embed::Options::default();
+        let kernel = file.embed.kernel.map(|name| name.parse::<Kernel>()).transpose();
+        let precision = file.embed.precision.map(|name| name.parse::<Precision>()).transpose();
         let mut options = embed::Options {
-            kernel: file.embed.kernel,
-            precision: file.embed.precision.unwrap_or(default.precision),
+            kernel: kernel.map_err(|reason| anyhow::anyhow!("embed.kernel: {reason}"))?,
+            precision: precision
+                .map_err(|reason| anyhow::anyhow!("embed.precision: {reason}"))?
+                .unwrap_or(default.precision),
             threads: file.embed.threads.map_or(default.threads, NonZeroUsize::get),
         };
         if let Command::Bench(BenchCommand::Embed(bench)) = &cli.command {

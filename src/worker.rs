@@ -17,8 +17,9 @@ use crate::pipeline::{Options, Pipeline, Request, SearchHit, SearchRequest, TICK
 use crate::telemetry;
 use crate::ticket::{SimilarTicket, Ticket, Triage};
 
-/// Estimated tokens of one micro-batch.
-pub const BATCH_TOKENS: usize = 2048;
+/// Estimated tokens of one micro-batch. Larger ones are no faster (measured: from 360 tokens per call on), and a short
+/// ticket waits for all that is in its batch.
+pub const BATCH_TOKENS: usize = 1024;
 
 /// Work is refused when what is queued before it would take longer than this.
 pub const MOST_QUEUED: Duration = Duration::from_secs(2);

@@ -56,7 +56,7 @@ pub(super) fn embed(settings: &Settings, arguments: &BenchEmbedArgs) -> anyhow::
     let load_ms = ms(started);
     let texts: Vec<String> = match &arguments.input {
         Some(path) => read_jsonl::<Ticket>(path)?.records.into_iter().map(|ticket| ticket.body).collect(),
-        None => BUILT_IN.iter().map(|&text| text.to_owned()).collect(),
+        None => BUILT_IN.iter().cycle().take(BATCH_TEXTS).map(|&text| text.to_owned()).collect(),
     };
     anyhow::ensure!(!texts.is_empty(), "there is no ticket to measure on");
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();

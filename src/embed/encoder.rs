@@ -369,7 +369,26 @@ fn add(values: &mut [f32], others: &[f32]) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    #[test]
+    fn a_call_no_larger_than_one_before_allocates_nothing() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/models/e5-small-de-en");
+        let model = Model::read(Path::new(folder), Precision::Int8).unwrap();
+        let bert = Bert::load(&model, Kernel::detect(), Precision::Int8).unwrap();
+        let (long, short): (Vec<u32>, Vec<u32>) = ((0..150).collect(), (0..7).collect());
+        let mut workspace = Workspace::default();
+        let mut pooled = vec![0.0; 2 * bert.hidden()];
+        bert.forward(&[&long, &short], Pooling::Mean, 1, &mut workspace, &mut pooled);
+        for texts in [vec![&short[..], &long[..]], vec![&short[..]]] {
+            let counted = allocation_counter::measure(|| {
+                bert.forward(&texts, Pooling::Mean, 1, &mut workspace, &mut pooled[..texts.len() * 384]);
+            });
+            assert_eq!(counted.count_total, 0);
+        }
+    }
 
     #[test]
     fn padding_tokens_in_a_text_do_not_count_as_positions_of_roberta() {

@@ -19,8 +19,6 @@ mod lanes;
 pub(super) mod operand;
 mod portable;
 pub(super) mod rows;
-#[cfg(test)]
-mod tests;
 
 use std::ops::Range;
 
@@ -29,8 +27,7 @@ use self::operand::{Linear, Precision, Quantised, Words};
 use self::rows::Finish;
 
 /// Which instructions compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernel {
     /// AVX-512 with VNNI: Intel since Cascade Lake (2019), AMD since Zen 4 (2022).
     Avx512Vnni,
@@ -88,6 +85,15 @@ impl Kernel {
     }
 }
 
+impl std::str::FromStr for Kernel {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Kernel, String> {
+        let known = Kernel::ALL.into_iter().find(|kernel| kernel.name() == name);
+        known.ok_or_else(|| format!("{name:?} is no kernel; expected avx512vnni, avx2 or portable"))
+    }
+}
+
 /// Compiles the algorithms for every instruction set, and gives [`Kernel`] a method per entry point that runs the one
 /// of its own.
 macro_rules! entry_points {
@@ -132,3 +138,6 @@ entry_points! {
     /// Attention of some rows of a text to all of it: `context` [rows, hidden].
     fn attend = attention::attend, (text: &[f32], heads: Heads, rows: Range<usize>, scratch: &mut Scratch, context: &mut [f32]);
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,6 +177,13 @@ async fn probes_metrics_and_documents_answer() {
     }
     let metrics = app.get("/metrics").await.body;
     assert!(metrics.contains("http_server_request_duration_seconds"), "{metrics}");
+    let encoder = app.get("/v1/models").await.json()["encoder"].clone();
+    for field in ["name", "fingerprint", "kernel", "precision"] {
+        let told = encoder[field].as_str().unwrap();
+        assert!(metrics.contains(&format!("{told:?}")), "{field} {told} is missing in\n{metrics}");
+    }
+    assert_eq!(encoder["precision"], "int8");
+    assert!(metrics.contains(&format!("triage_encoder_bytes {}", encoder["model_bytes"])), "{metrics}");
     assert!(app.get("/docs/").await.body.contains("swagger"));
     assert_eq!(app.get("/openapi.json").await.json()["openapi"], "3.1.0");
 }

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::harness::{Folder, triage};
+use triage::embed::Kernel;
+
+use crate::harness::{Folder, command, triage};
 
 #[test]
 fn help_names_every_command_and_exits_zero() {
@@ -21,6 +23,38 @@ fn wrong_usage_exits_two_and_failure_one() {
     let failed = triage(&["--data-dir", &folder.path("data"), "train", "--department", "none"]);
     assert_eq!(failed.code, 1);
     assert!(failed.stderr.contains("there is no department \"none\""), "{}", failed.stderr);
+}
+
+#[test]
+fn the_machine_is_measured_on_every_kernel_that_can_be_named() {
+    let folder = Folder::new();
+    let file = folder
+        .write("two.jsonl", "{\"id\":\"1\",\"body\":\"VPN geht nicht\"}\n{\"id\":\"2\",\"body\":\"Kein Papier\"}\n");
+    let run = |kernel: &str, vectors: &str| {
+        let arguments = ["bench", "embed", "--json", "--threads", "1", "--input", &file, "--vectors", vectors];
+        let output = command(&arguments).env("TRIAGE__EMBED__KERNEL", kernel).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let mut first: Option<Vec<u8>> = None;
+    for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.is_supported()) {
+        let vectors = folder.path(kernel.name());
+        let (code, report, log) = run(kernel.name(), &vectors);
+        assert_eq!(code, Some(0), "{log}");
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        assert_eq!(
+            (&report["kernel"], &report["precision"], &report["threads"]),
+            (&kernel.name().into(), &"int8".into(), &1.into())
+        );
+        assert!(report["tokens_per_second"].as_f64().unwrap() > 0.0 && report["model_bytes"].as_u64().unwrap() > 0);
+        let lengths: Vec<&String> = report["latency_ms"].as_object().unwrap().keys().collect();
+        assert_eq!(lengths, ["16", "256", "512", "90"]);
+        let bytes = fs::read(vectors).unwrap();
+        assert_eq!(bytes.len(), 2 * 384 * 4);
+        assert_eq!(first.get_or_insert_with(|| bytes.clone()), &bytes, "{kernel:?}");
+    }
+    let (code, _, log) = run("neon", &folder.path("none"));
+    assert_eq!(code, Some(1));
+    assert!(log.contains("embed.kernel: \"neon\" is no kernel; expected avx512vnni, avx2 or portable"), "{log}");
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(crate) struct Finished {
     pub(crate) stderr: String,
 }
 
-fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_triage"));
     // The working directory has the models; no setting of the person who runs the tests may leak in.
     command.args(arguments).current_dir(root());

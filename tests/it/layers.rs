@@ -64,7 +64,7 @@ fn sources() -> Vec<(String, PathBuf, String)> {
                 continue;
             }
             let source = std::fs::read_to_string(&path).unwrap();
-            let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+            let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
             let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
             sources.push((first, relative, code.join("\n")));
         }
@@ -119,4 +119,17 @@ fn crates_stay_in_their_modules() {
         }
     }
     assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn unsafe_code_stays_in_the_kernels() {
+    let mut kernels = 0;
+    for (_, file, code) in sources() {
+        let is_kernel = file.starts_with("embed/kernel") || file == Path::new("embed/kernel.rs");
+        let is_unsafe =
+            ["unsafe {", "unsafe fn", "unsafe impl", "allow(unsafe_code)"].iter().any(|part| code.contains(part));
+        assert!(is_kernel || !is_unsafe, "{} has unsafe code", file.display());
+        kernels += usize::from(is_unsafe);
+    }
+    assert!(kernels > 2, "the kernels were not found");
 }

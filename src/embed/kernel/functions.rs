@@ -40,7 +40,7 @@ pub(super) fn gelu<L: Lanes>(x: L) -> L {
             -0.080_638_76,
             0.109_352_58,
             -0.154_364_69,
-            0.313_811_68,
+            0.313_811_7,
         ],
     );
     let erf = bounded.mul(factor).min(L::splat(1.0)).max(L::splat(-1.0));

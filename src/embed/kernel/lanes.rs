@@ -37,7 +37,8 @@ pub(super) trait Lanes: Copy {
     fn store_i16(self, values: &mut [i16; LANES]);
 
     /// The first `height` rows of `tile` become the products of as many rows of a left operand, `stride` words apart,
-    /// with a panel of a right operand: tile[row][column] = sum over `steps` words of left[row] · right[column].
+    /// with a panel of a right operand: value (r, c) of the tile is the sum over `steps` words of
+    /// row r of the left operand with column c of the panel.
     ///
     /// # Safety
     /// `height` is one of [`Lanes::HEIGHTS`]; `left` can be read for `height - 1` strides and `steps` words,

@@ -48,8 +48,7 @@ impl Words {
 }
 
 /// What activations and weights become before they are multiplied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     /// Eight bits: weights -127..=127 with a scale per output, activations 0..=255 with a scale and a zero point per
     /// token. The fastest.
@@ -74,6 +73,15 @@ impl Precision {
             Precision::Int8 => 127.0,
             Precision::Exact => 4095.0,
         }
+    }
+}
+
+impl std::str::FromStr for Precision {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Precision, String> {
+        let known = [Precision::Int8, Precision::Exact].into_iter().find(|precision| precision.name() == name);
+        known.ok_or_else(|| format!("{name:?} is no precision; expected int8 or exact"))
     }
 }
 

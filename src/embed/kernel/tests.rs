@@ -69,13 +69,13 @@ fn project(
     kernel.project(&input, &linear, finish, &mut output);
     let mut expected = Vec::new();
     for row in 0..n {
-        for column in 0..bias.len() {
+        for (column, &bias) in bias.iter().enumerate() {
             let zero = input.zero[row] as i64;
             let products = (0..inputs)
                 .map(|i| (activation(&input, linear.words, row, i) - zero) * weight(&linear, column, i))
                 .sum::<i64>();
             let product = products as f64 * f64::from(input.scale[row]) * f64::from(linear.scale[column]);
-            let with_bias = product + f64::from(bias[column]);
+            let with_bias = product + f64::from(bias);
             expected.push(match finish {
                 Finish::Accumulate => product + f64::from(before[expected.len()]),
                 Finish::Bias => with_bias,

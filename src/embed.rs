@@ -349,6 +349,8 @@ mod tests {
     use std::sync::LazyLock;
 
     use candle_core::{DType, Device, Tensor};
+    use candle_nn::VarBuilder;
+    use candle_transformers::models::bert::BertModel;
     use serde_json::{Value, json};
 
     use super::tiny::TinyModel;
@@ -553,6 +555,51 @@ mod tests {
             let rows = encoder.embed(&texts, Prompt::Query, 64).unwrap();
             assert!(rows.rows().all(is_unit));
             assert!(largest_difference(rows.row(0), rows.row(1)) > 0.01);
+        }
+    }
+
+    /// Mean of the hidden states by candle's BERT, of length 1.
+    fn oracle(model: &TinyModel, ids: &[u32]) -> Vec<f32> {
+        let weights = VarBuilder::from_tensors(model.tensors.clone(), DType::F32, &Device::Cpu);
+        let mut config = model.files["config.json"].clone();
+        (config["hidden_dropout_prob"], config["initializer_range"]) = (json!(0.0), json!(0.02));
+        let config = serde_json::from_value(config).unwrap();
+        let ids = Tensor::new(ids, &Device::Cpu).unwrap().unsqueeze(0).unwrap();
+        let states =
+            BertModel::load(weights, &config).unwrap().forward(&ids, &ids.zeros_like().unwrap(), None).unwrap();
+        let mut row = states.mean(1).unwrap().squeeze(0).unwrap().to_vec1().unwrap();
+        assert!(scale_to_unit(&mut row));
+        row
+    }
+
+    #[test]
+    fn models_of_any_width_head_count_and_depth_agree_with_candle() {
+        for (hidden, heads, inner, layers) in [
+            (384, 12, 1536, 2),
+            (384, 6, 1536, 1),
+            (512, 8, 2048, 1),
+            (768, 12, 3072, 1),
+            (20, 4, 33, 3),
+            (33, 3, 400, 2),
+        ] {
+            // Gains are as random as the rest, so they must not be small, or the hidden states say nothing.
+            let mut model = TinyModel::sized(hidden, heads, inner, layers, (3.0 / hidden as f32).sqrt());
+            for (name, tensor) in &mut model.tensors {
+                if name.ends_with("LayerNorm.weight") {
+                    *tensor = (tensor.ones_like().unwrap() + &*tensor).unwrap();
+                }
+            }
+            let folder = tempfile::tempdir().unwrap();
+            model.write(folder.path());
+            for (precision, least) in [(Precision::Exact, 0.99999), (Precision::Int8, 0.999)] {
+                let encoder = Encoder::load(folder.path(), Options { precision, ..Options::default() }).unwrap();
+                for text in ["fire", "the printer is on fire", "der drucker brennt der drucker brennt der drucker"] {
+                    let expected = oracle(&model, &encoder.token_ids(text, Prompt::Plain, 64));
+                    let received = encoder.embed(&[text], Prompt::Plain, 64).unwrap();
+                    let cosine = cosine(received.row(0), &expected);
+                    assert!(cosine >= least, "{hidden} {heads} {inner} {layers} {precision:?}: {cosine}");
+                }
+            }
         }
     }
 

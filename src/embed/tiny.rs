@@ -25,30 +25,35 @@ const WORDS: [&str; 12] =
 impl TinyModel {
     /// A BERT of two layers with mean pooling and a maximum of 10 tokens.
     pub(super) fn bert() -> TinyModel {
+        TinyModel::sized(HIDDEN, 2, INNER, 2, 1.0)
+    }
+
+    /// The same with other sizes, its weights between `-highest` and `highest`.
+    pub(super) fn sized(hidden: usize, heads: usize, inner: usize, layers: usize, highest: f32) -> TinyModel {
         let mut seed = 1_u64;
         let mut tensors = HashMap::new();
         let mut put = |name: String, shape: &[usize]| {
-            let values: Vec<f32> = (0..shape.iter().product()).map(|_| random(&mut seed)).collect();
+            let values: Vec<f32> = (0..shape.iter().product()).map(|_| highest * random(&mut seed)).collect();
             tensors.insert(name, Tensor::from_vec(values, shape, &Device::Cpu).unwrap());
         };
-        put("embeddings.word_embeddings.weight".into(), &[WORDS.len(), HIDDEN]);
-        put("embeddings.position_embeddings.weight".into(), &[POSITIONS, HIDDEN]);
-        put("embeddings.token_type_embeddings.weight".into(), &[2, HIDDEN]);
+        put("embeddings.word_embeddings.weight".into(), &[WORDS.len(), hidden]);
+        put("embeddings.position_embeddings.weight".into(), &[POSITIONS, hidden]);
+        put("embeddings.token_type_embeddings.weight".into(), &[2, hidden]);
         let mut pair = |name: String, shape: &[usize]| {
             put(format!("{name}.weight"), shape);
             put(format!("{name}.bias"), &shape[..1]);
         };
-        pair("embeddings.LayerNorm".into(), &[HIDDEN]);
-        for layer in 0..2 {
+        pair("embeddings.LayerNorm".into(), &[hidden]);
+        for layer in 0..layers {
             let part = |part: &str| format!("encoder.layer.{layer}.{part}");
             for name in ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"]
             {
-                pair(part(name), &[HIDDEN, HIDDEN]);
+                pair(part(name), &[hidden, hidden]);
             }
-            pair(part("attention.output.LayerNorm"), &[HIDDEN]);
-            pair(part("intermediate.dense"), &[INNER, HIDDEN]);
-            pair(part("output.dense"), &[HIDDEN, INNER]);
-            pair(part("output.LayerNorm"), &[HIDDEN]);
+            pair(part("attention.output.LayerNorm"), &[hidden]);
+            pair(part("intermediate.dense"), &[inner, hidden]);
+            pair(part("output.dense"), &[hidden, inner]);
+            pair(part("output.LayerNorm"), &[hidden]);
         }
         let vocabulary: HashMap<&str, usize> = WORDS.iter().enumerate().map(|(id, word)| (*word, id)).collect();
         let tokenizer = json!({
@@ -59,8 +64,8 @@ impl TinyModel {
             "decoder": null, "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<unk>"}
         });
         let config = json!({
-            "architectures": ["BertModel"], "model_type": "bert", "vocab_size": WORDS.len(), "hidden_size": HIDDEN,
-            "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": INNER, "hidden_act": "gelu",
+            "architectures": ["BertModel"], "model_type": "bert", "vocab_size": WORDS.len(), "hidden_size": hidden,
+            "num_hidden_layers": layers, "num_attention_heads": heads, "intermediate_size": inner, "hidden_act": "gelu",
             "max_position_embeddings": POSITIONS, "type_vocab_size": 2, "layer_norm_eps": 1e-12, "pad_token_id": 1
         });
         let modules = json!([
@@ -71,7 +76,7 @@ impl TinyModel {
         let files = [
             ("config.json", config),
             ("modules.json", modules),
-            ("1_Pooling/config.json", json!({"word_embedding_dimension": HIDDEN, "pooling_mode_mean_tokens": true})),
+            ("1_Pooling/config.json", json!({"word_embedding_dimension": hidden, "pooling_mode_mean_tokens": true})),
             ("sentence_bert_config.json", json!({"max_seq_length": 10, "do_lower_case": false})),
             ("tokenizer.json", tokenizer),
         ];

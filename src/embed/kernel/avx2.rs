@@ -23,7 +23,7 @@ impl Avx2 {
 // SAFETY of every block below: the processor has the instructions, as the trait's documentation says, and the arrays
 // behind the references are sixteen values long, two registers of eight.
 impl Lanes for Avx2 {
-    const HEIGHTS: &'static [usize] = &[4];
+    const HEIGHTS: &'static [usize] = &[6, 4, 2];
 
     #[inline(always)]
     fn splat(value: f32) -> Self {
@@ -132,7 +132,7 @@ impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn products(
         words: Words,
-        _height: usize,
+        height: usize,
         left: *const i32,
         stride: usize,
         panel: *const Line,
@@ -141,7 +141,13 @@ impl Lanes for Avx2 {
     ) {
         debug_assert_eq!(words, Words::Pairs, "AVX2 multiplies bytes that were widened to 16 bits");
         // SAFETY: what the caller promises is what the function asks for.
-        unsafe { products(left, stride, panel, steps, tile) }
+        unsafe {
+            match height {
+                6 => products::<6>(left, stride, panel, steps, tile),
+                4 => products::<4>(left, stride, panel, steps, tile),
+                _ => products::<2>(left, stride, panel, steps, tile),
+            }
+        }
     }
 }
 
@@ -179,14 +185,20 @@ pub(super) fn highest(values: __m256) -> f32 {
     _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
 }
 
-/// Four rows by two registers of columns keep 8 of the 16 registers for sums; a panel is two such halves.
+/// Six rows by two registers of columns keep 12 of the 16 registers for sums; a panel is two such halves.
 ///
 /// # Safety
-/// As [`Lanes::products`], for a height of 4.
+/// As [`Lanes::products`].
 #[target_feature(enable = "avx2")]
-unsafe fn products(left: *const i32, stride: usize, panel: *const Line, steps: usize, tile: &mut Tile) {
+unsafe fn products<const HEIGHT: usize>(
+    left: *const i32,
+    stride: usize,
+    panel: *const Line,
+    steps: usize,
+    tile: &mut Tile,
+) {
     for half in 0..2 {
-        let mut sums = [[_mm256_setzero_si256(); 2]; 4];
+        let mut sums = [[_mm256_setzero_si256(); 2]; HEIGHT];
         for step in 0..steps {
             // SAFETY: `step` is below `steps`, so both lines and one word of every row lie in what the caller promised;
             // a line is two registers.

@@ -87,11 +87,11 @@ impl Report {
         let mut out = std::io::stdout().lock();
         writeln!(
             out,
-            "{} on {} threads of {}, {}: {:.0} MB of weights and tables, loaded in {:.0} ms",
+            "{} with kernel {}, {}, threads: {}; {:.0} MB of weights and tables, loaded in {:.0} ms",
             self.model,
-            self.threads,
             self.kernel,
             self.precision,
+            self.threads,
             self.model_bytes as f64 / 1e6,
             self.load_ms
         )?;

@@ -12,7 +12,7 @@ mod take_in;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -40,6 +40,8 @@ pub struct Pipeline {
     encoder: Arc<Encoder>,
     index_dir: PathBuf,
     departments: RwLock<HashMap<String, Arc<RwLock<Department>>>>,
+    /// Held while a department is opened.
+    opening: Mutex<()>,
     general: OnceLock<General>,
 }
 
@@ -144,7 +146,13 @@ impl Default for Options {
 impl Pipeline {
     /// A pipeline without departments. `index_dir` holds what can be made anew from the store.
     pub fn new(encoder: Arc<Encoder>, index_dir: &Path) -> Pipeline {
-        Pipeline { encoder, index_dir: index_dir.to_owned(), departments: RwLock::default(), general: OnceLock::new() }
+        Pipeline {
+            encoder,
+            index_dir: index_dir.to_owned(),
+            departments: RwLock::default(),
+            opening: Mutex::default(),
+            general: OnceLock::new(),
+        }
     }
 
     /// The encoder that all departments share.
@@ -220,6 +228,11 @@ impl Pipeline {
             return Ok(department.clone());
         }
         let general = self.general()?;
+        // Two callers may bring a new department at once, and its folder can be opened by one only.
+        let _opening = self.opening.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(department) = self.known().get(id) {
+            return Ok(department.clone());
+        }
         let department = Department::open(&self.index_dir, id, &self.encoder, general)?;
         let mut departments = self.departments.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         Ok(departments.entry(id.to_owned()).or_insert_with(|| Arc::new(RwLock::new(department))).clone())

@@ -130,6 +130,17 @@ async fn a_label_that_an_upload_brings_is_decided_on_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn new_departments_may_come_at_any_moment() {
+    // The upload and the index that follows the store both bring the department, at the same time.
+    let app = App::start().await;
+    for n in 0..25 {
+        let upload = json!({"department": format!("d{n}"), "tickets": [{"id": "1", "body": "VPN", "labels": {"category": "vpn"}}]});
+        let upserted = app.post("/v1/tickets", &upload).await;
+        assert_eq!(upserted.status, 200, "{n}: {}", upserted.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_department_is_a_wall() {
     let app = App::start().await;
     app.fill().await;

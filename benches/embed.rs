@@ -6,7 +6,7 @@
 //! The oracle of the vectors is candle's `BertModel` on the same weights. Texts are the demo tickets and articles, read
 //! as the service reads them. Speed is the best of several rounds, latency the median.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "the peak of the processor is measured with its own instructions")]
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -342,11 +342,13 @@ impl Layer {
                 down: pack(&down, inner, part, &down_bias),
             }
         });
+        let mut feed_forward: Vec<FeedForward> = feed_forward.collect();
+        Linear::share_format(&mut feed_forward.iter_mut().map(|part| &mut part.up).collect::<Vec<_>>());
         Ok(Layer {
             qkv,
             out,
             attention_norm: Norm::load(tensors, &name("attention.output.LayerNorm"), hidden)?,
-            feed_forward: feed_forward.collect(),
+            feed_forward,
             output_norm: Norm::load(tensors, &name("output.LayerNorm"), hidden)?,
         })
     }

@@ -7,7 +7,10 @@
 //!
 //! This module and its files hold all unsafe code of the crate.
 
-#![allow(unsafe_code)]
+#![allow(
+    unsafe_code,
+    reason = "instructions of a processor and reads of packed operands; holds for the files below too"
+)]
 
 pub(super) mod attention;
 #[cfg(target_arch = "x86_64")]
@@ -49,15 +52,15 @@ impl Kernel {
     /// Whether this processor can run it.
     pub fn is_supported(self) -> bool {
         #[cfg(target_arch = "x86_64")]
-        let (avx512, avx2) = (
-            is_x86_feature_detected!("avx512f")
+        let (avx512, avx2) = {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let avx512 = is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vnni")
-                && is_x86_feature_detected!("fma"),
-            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-        );
+                && is_x86_feature_detected!("avx512vnni");
+            (avx512 && avx2, avx2)
+        };
         #[cfg(not(target_arch = "x86_64"))]
         let (avx512, avx2) = (false, false);
         match self {

@@ -4,8 +4,6 @@
 //! products are sums of integers. Keys and values are packed once per text and head; a tile of queries is then carried
 //! through both products, so memory grows with the length of the text, not with its square.
 
-#![allow(unsafe_code)]
-
 use std::ops::Range;
 
 use super::functions::exp;

@@ -1,7 +1,5 @@
 //! Sixteen lanes in two registers of AVX2, and products of pairs of 16-bit integers.
 
-#![allow(unsafe_code)]
-
 use std::arch::x86_64::*;
 
 use super::lanes::{LANES, Lanes};

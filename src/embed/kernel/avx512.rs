@@ -1,7 +1,5 @@
 //! Sixteen lanes in one register of AVX-512, and products of words by VNNI.
 
-#![allow(unsafe_code)]
-
 use std::arch::x86_64::*;
 
 use super::avx2;

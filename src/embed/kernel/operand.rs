@@ -214,6 +214,18 @@ impl Linear {
         Linear { inputs, outputs, words, lines, scale, sums, bias, format }
     }
 
+    /// Makes one quantisation of their common input right for all: the strictest, so that no sum overflows.
+    pub(in crate::embed) fn share_format(linears: &mut [&mut Linear]) {
+        let limit = |format| match format {
+            Format::Asymmetric(_) => i16::MAX,
+            Format::Symmetric(limit) => limit,
+        };
+        let strictest = linears.iter().map(|linear| linear.format).min_by_key(|&format| limit(format));
+        for linear in linears {
+            linear.format = strictest.unwrap_or(linear.format);
+        }
+    }
+
     /// Columns of what comes out.
     pub(in crate::embed) fn outputs(&self) -> usize {
         self.outputs

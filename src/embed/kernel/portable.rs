@@ -1,7 +1,5 @@
 //! Sixteen lanes in an array, for every processor; the other kernels are tested against it.
 
-#![allow(unsafe_code)]
-
 use super::lanes::{LANES, Lanes};
 use super::operand::{COLUMNS, Line, Tile, Words};
 

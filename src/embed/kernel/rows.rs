@@ -1,7 +1,5 @@
 //! What is done row by row: quantising, the product with its bias and activation, adding and normalising.
 
-#![allow(unsafe_code)]
-
 use super::functions::{gelu, gelu_tanh};
 use super::lanes::{LANES, Lanes, first_lanes, load_part, store_part};
 use super::operand::{COLUMNS, Format, Linear, Quantised, Tile, Words};

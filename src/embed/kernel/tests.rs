@@ -174,6 +174,28 @@ fn extreme_values_neither_overflow_a_sum_nor_break_a_row() {
 }
 
 #[test]
+fn one_quantisation_serves_several_weights_without_an_overflow() {
+    let (inputs, rows) = (384, 1);
+    // Far apart in the sum of a row: one weight, and all of them.
+    let light: Vec<f32> = (0..inputs).map(|i| if i == 0 { 1.0 } else { 0.0 }).collect();
+    let heavy = vec![1.0; inputs];
+    for kernel in kernels() {
+        for precision in PRECISIONS {
+            let pack = |weights: &[f32]| Linear::pack(weights, inputs, 0..inputs, &[0.0], precision, kernel);
+            let (mut first, mut second) = (pack(&light), pack(&heavy));
+            Linear::share_format(&mut [&mut first, &mut second]);
+            let mut input = Quantised::default();
+            kernel.quantise(&vec![2.0; rows * inputs], &first, &mut input);
+            for (linear, expected) in [(&first, 2.0), (&second, 2.0 * inputs as f64)] {
+                let mut output = vec![0.0];
+                kernel.project(&input, linear, Finish::Bias, &mut output);
+                assert_near(&output, &[expected], 1e-2, &format!("{kernel:?} {precision:?}"));
+            }
+        }
+    }
+}
+
+#[test]
 fn weights_of_zero_give_the_bias() {
     for kernel in kernels() {
         for precision in PRECISIONS {

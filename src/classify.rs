@@ -52,6 +52,8 @@ const ENOUGH_FOR_A_LABEL: usize = 200;
 
 /// The examples of one field.
 pub struct TrainingSet<'a> {
+    /// Id of the ticket by row.
+    pub tickets: &'a [&'a str],
     /// Canonical text by row.
     pub texts: &'a [&'a str],
     /// `[n, dim]`, rows of length 1.
@@ -100,6 +102,7 @@ impl TrainingSet<'_> {
         }
         let (rows, labels) = (self.texts.len(), self.label_ids.len());
         let lengths_fit = self.labels.len() == rows
+            && self.tickets.len() == rows
             && self.vectors.len() == rows * self.dim
             && self.name_vectors.len() == labels * self.dim
             && standardiser.dim() == self.dim;
@@ -148,17 +151,35 @@ pub struct Prediction {
     pub far_from_training: bool,
     /// How unlike the examples the ticket is, in standard deviations of held-out examples; 0 is usual, more is stranger.
     pub novelty: f32,
+    /// What each of [`MEMBER_NAMES`] would say alone, as indices into the labels; empty for a model from names alone.
+    pub by_member: Vec<u32>,
 }
 
+/// What looks at a ticket, in the order of [`Prediction::by_member`].
+pub const MEMBER_NAMES: [&str; 3] = ["words", "vectors", "neighbours"];
+
 /// How a training row was predicted by a model that had not seen it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutOfFold {
-    /// The predicted label, an index into [`FieldModel::label_ids`].
+    /// Id of the ticket.
+    pub ticket: String,
+    /// Fold it was held out with.
+    pub fold: u32,
+    /// The label it has, an index into [`FieldModel::label_ids`].
+    pub truth: u32,
+    /// The most likely label, likewise.
     pub label: u32,
-    /// Probability of that label.
+    /// Probability of the most likely label.
     pub confidence: f32,
-    /// Whether it was the right one.
-    pub correct: bool,
+    /// Probability of every label, for an ordered field; empty for others.
+    pub levels: Vec<f32>,
+}
+
+impl OutOfFold {
+    /// Whether the most likely label is the right one.
+    pub fn is_right(&self) -> bool {
+        self.label == self.truth
+    }
 }
 
 impl FieldModel {
@@ -201,7 +222,7 @@ impl FieldModel {
         let mut predictions: Vec<(f32, bool)> = all
             .iter()
             .filter(|row| !has_its_own || row.label as usize == label)
-            .map(|row| (row.confidence, row.correct))
+            .map(|row| (row.confidence, row.is_right()))
             .collect();
         predictions.sort_by(|a, b| b.0.total_cmp(&a.0));
         calibration::lowest_confidence(&predictions, f64::from(precision_target))
@@ -285,7 +306,10 @@ mod tests {
         fn fit(&self, ordinal: bool) -> (FieldModel, Standardiser) {
             let texts: Vec<&str> = self.texts.iter().map(String::as_str).collect();
             let standardiser = Standardiser::fit(&self.vectors, DIM);
+            let tickets: Vec<String> = (0..texts.len()).map(|row| format!("T-{row}")).collect();
+            let tickets: Vec<&str> = tickets.iter().map(String::as_str).collect();
             let set = TrainingSet {
+                tickets: &tickets,
                 texts: &texts,
                 vectors: &self.vectors,
                 dim: DIM,
@@ -429,6 +453,7 @@ mod tests {
         let toy = Toy { labels: vec![7; 8], ..Toy::new(8, 4, 0.5, 12) };
         let texts: Vec<&str> = toy.texts.iter().map(String::as_str).collect();
         let set = TrainingSet {
+            tickets: &texts,
             texts: &texts,
             vectors: &toy.vectors,
             dim: DIM,

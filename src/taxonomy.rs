@@ -1,6 +1,8 @@
 //! The closed set: which departments there are, which fields each decides on, and which labels a field has.
 //! No label that is not here, or not active, ever leaves the service.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -28,13 +30,24 @@ pub struct Field {
     /// How far the service may go on its own.
     #[serde(default)]
     pub automation: Automation,
-    /// Share of right decisions that the threshold promises, 0.5 to 0.999.
+    /// Share of right decisions that the threshold promises for values that are suggested or preselected, 0.5 to 0.999.
     #[serde(default = "default_precision_target")]
     #[schema(minimum = 0.5, maximum = 0.999)]
     pub precision_target: f32,
+    /// The same for values that are set without asking, at least `precision_target`; what falls between the two is
+    /// preselected. 0.95, or `precision_target` where that is more, if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0.5, maximum = 0.999)]
+    pub apply_precision_target: Option<f32>,
     /// True when the labels are steps of one scale, lowest first (priority, urgency).
     #[serde(default)]
     pub ordinal: bool,
+    /// Which label is decided on; anything but the likeliest needs an ordinal field.
+    #[serde(default)]
+    pub rule: Rule,
+    /// Takes the value from two other fields instead of learning it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matrix: Option<Matrix>,
     /// The closed set of values.
     #[serde(default)]
     pub labels: Vec<Label>,
@@ -53,6 +66,46 @@ pub enum Automation {
     Preselect,
     /// Set the value.
     Apply,
+}
+
+/// Which label of a field is decided on, given the probability of each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// The most probable one: right most often.
+    #[default]
+    Likeliest,
+    /// The one with the least expected squared distance in steps of the scale: seldom far off.
+    LeastCost,
+    /// Rare levels count as much as frequent ones: the most probable one after a weight per level, learnt for macro-F1.
+    Balanced,
+}
+
+/// A field that follows from two others, as priority follows from impact and urgency.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Matrix {
+    /// Field that chooses the row.
+    #[schema(example = "impact")]
+    pub rows: String,
+    /// Field that chooses the column.
+    #[schema(example = "urgency")]
+    pub columns: String,
+    /// Label of this field by label of `rows`, then of `columns`; every pair of active labels has one.
+    pub cells: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// Whether a label may be decided on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Predict {
+    /// Where its confidence reaches its threshold.
+    #[default]
+    WhenSure,
+    /// Never; it is still listed among the alternatives.
+    Never,
+    /// Whenever it is the best label, whatever its confidence.
+    Always,
 }
 
 /// One value of a field.
@@ -74,7 +127,16 @@ pub struct Label {
     /// Label that took this one's place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged_into: Option<String>,
+    /// Labels that this one was split into; it is no longer given itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub split_into: Vec<String>,
+    /// Whether it may be decided on.
+    #[serde(default)]
+    pub predict: Predict,
 }
+
+/// Precision from which a value is set without asking, unless a field says otherwise.
+const DEFAULT_APPLY_TARGET: f32 = 0.95;
 
 fn default_precision_target() -> f32 {
     0.8
@@ -103,9 +165,17 @@ impl Field {
             id: id.to_owned(),
             automation: Automation::default(),
             precision_target: default_precision_target(),
+            apply_precision_target: None,
             ordinal: matches!(id, "priority" | "urgency" | "severity" | "impact"),
+            rule: Rule::default(),
+            matrix: None,
             labels: Vec::new(),
         }
+    }
+
+    /// Share of right values among those that are set without asking.
+    pub fn apply_target(&self) -> f32 {
+        self.apply_precision_target.unwrap_or(DEFAULT_APPLY_TARGET.max(self.precision_target))
     }
 
     /// The active label that `value` stands for: by id, else by name, merged labels followed to their heir.
@@ -115,7 +185,7 @@ impl Field {
         for _ in 0..self.labels.len() {
             match &label.merged_into {
                 Some(heir) => label = self.labels.iter().find(|other| other.id == *heir)?,
-                None => return label.active.then_some(label),
+                None => return label.is_given().then_some(label),
             }
         }
         None
@@ -131,7 +201,78 @@ impl Field {
 
     /// Labels that may be given, in order.
     pub fn active(&self) -> impl Iterator<Item = &Label> {
-        self.labels.iter().filter(|label| label.active && label.merged_into.is_none())
+        self.labels.iter().filter(|label| label.is_given())
+    }
+}
+
+impl Field {
+    /// Checks one field, which stands at `pointer` among `fields`.
+    fn check(&self, pointer: &str, fields: &[Field]) -> Result<()> {
+        let targets = [
+            ("precision_target", Some(self.precision_target)),
+            ("apply_precision_target", self.apply_precision_target),
+        ];
+        for (name, target) in targets {
+            if target.is_some_and(|target| !(0.5..=0.999).contains(&target)) {
+                return Err(Error::invalid(format!("{pointer}/{name}"), "must lie between 0.5 and 0.999"));
+            }
+        }
+        if self.apply_precision_target.is_some_and(|target| target < self.precision_target) {
+            let reason = "must not be lower than precision_target: what is set without asking is held to more";
+            return Err(Error::invalid(format!("{pointer}/apply_precision_target"), reason));
+        }
+        if self.rule != Rule::Likeliest && !self.ordinal {
+            let reason = "needs an ordinal field: only the labels of a scale have a distance";
+            return Err(Error::invalid(format!("{pointer}/rule"), reason));
+        }
+        for (l, label) in self.labels.iter().enumerate() {
+            let pointer = format!("{pointer}/labels/{l}");
+            check_id(&format!("{pointer}/id"), &label.id)?;
+            if self.labels[..l].iter().any(|earlier| earlier.id == label.id) {
+                return Err(Error::invalid(format!("{pointer}/id"), format!("{:?} is there twice", label.id)));
+            }
+            let is_another = |id: &String| *id != label.id && self.labels.iter().any(|other| other.id == *id);
+            if label.merged_into.as_ref().is_some_and(|heir| !is_another(heir)) {
+                return Err(Error::invalid(format!("{pointer}/merged_into"), "must name another label of the field"));
+            }
+            if !label.split_into.iter().all(is_another) {
+                return Err(Error::invalid(format!("{pointer}/split_into"), "must name other labels of the field"));
+            }
+            if label.merged_into.is_some() && !label.split_into.is_empty() {
+                return Err(Error::invalid(format!("{pointer}/split_into"), "a label is merged or split, not both"));
+            }
+        }
+        match &self.matrix {
+            Some(matrix) => matrix.check(&format!("{pointer}/matrix"), self, fields),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Matrix {
+    /// The label of the field for a label of each of the two other fields.
+    pub fn cell(&self, row: &str, column: &str) -> Option<&str> {
+        Some(self.cells.get(row)?.get(column)?.as_str())
+    }
+
+    fn check(&self, pointer: &str, of: &Field, fields: &[Field]) -> Result<()> {
+        let axis = |name: &str, id: &String| {
+            let found = fields.iter().find(|field| field.id == *id && field.id != of.id && field.matrix.is_none());
+            found.ok_or_else(|| {
+                Error::invalid(format!("{pointer}/{name}"), "must name another field that has no matrix")
+            })
+        };
+        let (rows, columns) = (axis("rows", &self.rows)?, axis("columns", &self.columns)?);
+        for row in rows.active() {
+            for column in columns.active() {
+                let label = self.cell(&row.id, &column.id);
+                if label.and_then(|label| of.resolve(label)).is_none() {
+                    let reason = format!("needs an active label of {:?} for {:?} and {:?}", of.id, row.id, column.id);
+                    return Err(Error::invalid(format!("{pointer}/cells"), reason));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -144,7 +285,14 @@ impl Label {
             description: String::new(),
             active: true,
             merged_into: None,
+            split_into: Vec::new(),
+            predict: Predict::default(),
         }
+    }
+
+    /// Whether it may leave the service: active, and neither merged nor split.
+    pub fn is_given(&self) -> bool {
+        self.active && self.merged_into.is_none() && self.split_into.is_empty()
     }
 
     /// The id and present name.
@@ -196,22 +344,7 @@ impl Taxonomy {
             if self.fields[..f].iter().any(|earlier| earlier.id == field.id) {
                 return Err(Error::invalid(format!("/fields/{f}/id"), format!("{:?} is there twice", field.id)));
             }
-            if !(0.5..=0.999).contains(&field.precision_target) {
-                return Err(Error::invalid(format!("/fields/{f}/precision_target"), "must lie between 0.5 and 0.999"));
-            }
-            for (l, label) in field.labels.iter().enumerate() {
-                check_id(&format!("/fields/{f}/labels/{l}/id"), &label.id)?;
-                if field.labels[..l].iter().any(|earlier| earlier.id == label.id) {
-                    let reason = format!("{:?} is there twice", label.id);
-                    return Err(Error::invalid(format!("/fields/{f}/labels/{l}/id"), reason));
-                }
-                if let Some(heir) = &label.merged_into
-                    && (heir == &label.id || !field.labels.iter().any(|other| other.id == *heir))
-                {
-                    let reason = "must name another label of the field";
-                    return Err(Error::invalid(format!("/fields/{f}/labels/{l}/merged_into"), reason));
-                }
-            }
+            field.check(&format!("/fields/{f}"), &self.fields)?;
         }
         Ok(())
     }

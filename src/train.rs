@@ -220,6 +220,7 @@ fn fit_field(
 ) -> Result<Result<FieldModel, String>> {
     let dim = encoder.dim();
     let (label_ids, name_vectors) = label_names(encoder, field)?;
+    let mut tickets: Vec<&str> = Vec::new();
     let mut texts: Vec<&str> = Vec::new();
     let mut vectors: Vec<f32> = Vec::new();
     let mut labels: Vec<u32> = Vec::new();
@@ -228,6 +229,7 @@ fn fit_field(
         let Some(label) = field.resolve(value).and_then(|label| label_ids.iter().position(|id| *id == label.id)) else {
             continue;
         };
+        tickets.push(&example.ticket.id);
         texts.push(&example.derived.text);
         vectors.extend_from_slice(vector(example, dim));
         labels.push(label as u32);
@@ -240,6 +242,7 @@ fn fit_field(
         return Ok(Err("all resolved tickets have the same value".to_owned()));
     }
     let set = TrainingSet {
+        tickets: &tickets,
         texts: &texts,
         vectors: &vectors,
         dim,
@@ -264,7 +267,7 @@ fn fit_field(
 fn summary(field: &Field, head: &FieldModel) -> FieldTraining {
     let rows = head.out_of_fold();
     let n = rows.len().max(1) as f32;
-    let right = rows.iter().filter(|row| row.correct).count();
+    let right = rows.iter().filter(|row| row.is_right()).count();
     let decided = rows
         .iter()
         .filter(|row| {

@@ -158,7 +158,14 @@ impl HeldOut {
                 let probabilities = stack.probabilities(members.row(position as usize));
                 let (label, &confidence) =
                     (0..).zip(&probabilities).max_by(|a, b| a.1.total_cmp(b.1)).unwrap_or((0, &0.0));
-                OutOfFold { label, confidence, correct: label == self.labels[position as usize] }
+                OutOfFold {
+                    ticket: set.tickets[self.rows[position as usize] as usize].to_owned(),
+                    fold,
+                    truth: self.labels[position as usize],
+                    label,
+                    confidence,
+                    levels: if set.ordinal { probabilities } else { Vec::new() },
+                }
             };
             self.usable(|other| other == fold).iter().map(predict).collect()
         };

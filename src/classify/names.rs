@@ -43,7 +43,13 @@ impl Names {
             }
         }
         softmax(&mut logits);
-        Prediction { probabilities: logits, calibrated: false, far_from_training: false, novelty: 0.0 }
+        Prediction {
+            probabilities: logits,
+            calibrated: false,
+            far_from_training: false,
+            novelty: 0.0,
+            by_member: Vec::new(),
+        }
     }
 
     /// Whether it is for so many dimensions and labels.

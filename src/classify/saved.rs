@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 /// First bytes of a saved model.
 const MARK: &[u8; 8] = b"TRIAGE\0M";
 /// Changes whenever bytes of an older program would be read wrongly: another layout, another hash of n-grams.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 /// Mark, version, SHA-256.
 const HEADER_BYTES: usize = 8 + 4 + 32;
 
@@ -84,7 +84,7 @@ mod tests {
         let mut bytes = small().save().unwrap();
         bytes[8] = 9;
         let error = DepartmentModel::load(&bytes).unwrap_err().to_string();
-        assert!(error.contains("expected format 1, got 9"), "{error}");
+        assert!(error.contains("expected format 2, got 9"), "{error}");
     }
 
     #[test]

@@ -105,7 +105,9 @@ impl Trained {
             }
             None => (0.0, false),
         };
+        let by_member = [&margins, &dense, &votes].map(|scores| position_of_best(scores));
         Prediction {
+            by_member: by_member.to_vec(),
             probabilities: self.stack.probabilities([&margins, &dense, &votes]),
             calibrated: self.out_of_fold.len() >= ENOUGH_TO_CALIBRATE,
             far_from_training,
@@ -130,11 +132,21 @@ impl Trained {
             && dense
             && self.novelty.as_ref().is_none_or(Novelty::is_consistent)
             && self.stack.is_consistent(labels)
-            && self.out_of_fold.iter().all(|row| (row.label as usize) < labels)
+            && self.out_of_fold.iter().all(|row| {
+                (row.label as usize) < labels
+                    && (row.truth as usize) < labels
+                    && (row.levels.is_empty() || row.levels.len() == labels)
+            })
     }
 }
 
 /// The highest score.
 pub(super) fn best(scores: &[f32]) -> f32 {
     scores.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// Position of the highest score, the first among equals.
+pub(super) fn position_of_best(scores: &[f32]) -> u32 {
+    let better = |best: (u32, f32), next: (u32, f32)| if next.1 > best.1 { next } else { best };
+    (0..).zip(scores.iter().copied()).reduce(better).map_or(0, |(position, _)| position)
 }

@@ -87,6 +87,8 @@ pub struct FieldAssessment {
     pub far_from_training: bool,
     /// How unlike the training data the ticket is: mean of standard scores, 0 on average.
     pub novelty: f32,
+    /// What each of [`crate::classify::MEMBER_NAMES`] would say alone, as indices into `label_ids`; empty without trained heads.
+    pub by_member: Vec<u32>,
 }
 
 impl Department {
@@ -225,6 +227,7 @@ impl Department {
                 calibrated: false,
                 far_from_training: false,
                 novelty: 0.0,
+                by_member: Vec::new(),
             };
         };
         let label_ids = head.label_ids();
@@ -266,6 +269,7 @@ impl Department {
             calibrated: prediction.calibrated,
             far_from_training: prediction.far_from_training,
             novelty: prediction.novelty,
+            by_member: prediction.by_member,
         }
     }
 

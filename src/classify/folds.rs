@@ -2,11 +2,62 @@
 
 use std::collections::HashMap;
 
+use super::TrainingSet;
+
+/// Folds, and above so many rows one fewer: the models of a fold then see nearly enough anyway.
+const FOLDS: usize = 5;
+/// Below this many rows a fold more or less is a good part of a label's examples, and folds cost nothing: twice as many
+/// make the scores of what was left out less pessimistic.
+const ROWS_FOR_USUAL_FOLDS: usize = 500;
+const ROWS_FOR_FEWER_FOLDS: usize = 9_000;
+/// Above this many rows one fold of about so many is left out, once: more rows make the few numbers that are learnt from
+/// them no better, and every further fold costs a fit.
+const ROWS_FOR_ONE_FOLD: usize = 25_000;
+const ROWS_OF_ONE_FOLD: usize = 10_000;
+/// Parts in which the stack's own rows are left out.
+const STACK_FOLDS: usize = 5;
+
+/// Which rows the members and the stack do not see.
+pub(super) struct Folds {
+    /// By row: the fold that the members are fitted without.
+    pub of_members: Vec<u32>,
+    /// By row: the part that the stack is learnt without.
+    pub of_stack: Vec<u32>,
+    /// Folds that are left out in turn, counted from 0; the rows of any others are never scored.
+    pub left_out: usize,
+    /// Parts of the stack.
+    pub stack_parts: usize,
+}
+
+impl Folds {
+    /// Draws them for a set.
+    pub(super) fn draw(set: &TrainingSet<'_>) -> Folds {
+        let n = set.texts.len();
+        if n > ROWS_FOR_ONE_FOLD {
+            let n_folds = n.div_ceil(ROWS_OF_ONE_FOLD) as u32;
+            let fine = folds(set.texts, set.labels, n_folds as usize * STACK_FOLDS, set.seed);
+            return Folds {
+                of_members: fine.iter().map(|fold| fold % n_folds).collect(),
+                of_stack: fine.iter().map(|fold| fold / n_folds).collect(),
+                left_out: 1,
+                stack_parts: STACK_FOLDS,
+            };
+        }
+        let n_folds = match n {
+            0..ROWS_FOR_USUAL_FOLDS => 2 * FOLDS,
+            ROWS_FOR_USUAL_FOLDS..=ROWS_FOR_FEWER_FOLDS => FOLDS,
+            _ => FOLDS - 1,
+        };
+        let of_members = folds(set.texts, set.labels, n_folds, set.seed);
+        Folds { of_stack: of_members.clone(), of_members, left_out: n_folds, stack_parts: n_folds }
+    }
+}
+
 /// Splits rows into folds; returns the fold of each row, below `n_folds`.
 ///
 /// Each label is spread evenly, and texts that are equal but for digits, case and punctuation stay together: otherwise
 /// the next ticket of a monitoring system is predicted from its twin, and every threshold promises too much.
-pub(super) fn folds(texts: &[&str], labels: &[u32], n_folds: usize, seed: u64) -> Vec<u32> {
+fn folds(texts: &[&str], labels: &[u32], n_folds: usize, seed: u64) -> Vec<u32> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let mut group_of: HashMap<String, usize> = HashMap::new();
     for (row, text) in texts.iter().enumerate() {

@@ -3,22 +3,20 @@
 use rayon::prelude::*;
 
 use super::examples::{DenseFit, Examples};
-use super::folds::Random;
+use super::folds::Folds;
 use super::neighbours::{self, log_votes};
 use super::novelty::Novelty;
 use super::stack::{Learn, MEMBERS, MemberScores, Stack};
 use super::trained::best;
 use super::{OutOfFold, TrainingSet};
 
-/// Held-out rows that the stack learns from at most: more make its few numbers no better, and finding the neighbours of
-/// each takes time in proportion to all rows.
-const MAX_SCORED: usize = 12_000;
-
 /// What members fitted without a row's fold say of the row.
 pub(super) struct HeldOut {
     /// The rows that were scored; everything below goes by position in this list.
     rows: Vec<u32>,
     fold: Vec<u32>,
+    stack_part: Vec<u32>,
+    stack_parts: usize,
     labels: Vec<u32>,
     /// By member `[positions, labels]`.
     scores: [Vec<f32>; MEMBERS],
@@ -33,18 +31,17 @@ pub(super) struct HeldOut {
 
 impl HeldOut {
     /// Fits the members once per fold and scores the rows left out. `progress` is told the share of the whole fit.
-    pub(super) fn score(examples: &Examples<'_>, fold_of: &[u32], n_folds: usize, progress: &dyn Fn(f32)) -> HeldOut {
+    pub(super) fn score(examples: &Examples<'_>, folds: &Folds, progress: &dyn Fn(f32)) -> HeldOut {
         let set = examples.set;
         let (n, n_labels) = (set.texts.len(), set.label_ids.len());
-        let mut rows: Vec<u32> = (0..n as u32).collect();
-        if n > MAX_SCORED {
-            Random::new(set.seed).shuffle(&mut rows);
-            rows.truncate(MAX_SCORED);
-            rows.sort_unstable();
-        }
+        let rows: Vec<u32> =
+            (0..n as u32).filter(|&row| (folds.of_members[row as usize] as usize) < folds.left_out).collect();
+        let of_rows = |values: &[u32]| rows.iter().map(|&row| values[row as usize]).collect::<Vec<u32>>();
         let mut held_out = HeldOut {
-            fold: rows.iter().map(|&row| fold_of[row as usize]).collect(),
-            labels: rows.iter().map(|&row| set.labels[row as usize]).collect(),
+            fold: of_rows(&folds.of_members),
+            stack_part: of_rows(&folds.of_stack),
+            stack_parts: folds.stack_parts,
+            labels: of_rows(set.labels),
             scores: [const { Vec::new() }; MEMBERS].map(|_: Vec<f32>| vec![0.0; rows.len() * n_labels]),
             distances: vec![None; rows.len()],
             is_scored: vec![false; rows.len()],
@@ -52,15 +49,15 @@ impl HeldOut {
             last_dense: None,
             rows,
         };
-        for fold in 0..n_folds {
-            held_out.score_fold(examples, fold_of, fold as u32);
-            progress((fold + 1) as f32 / (n_folds + 2) as f32);
+        for fold in 0..folds.left_out {
+            held_out.score_fold(examples, &folds.of_members, fold as u32);
+            progress((fold + 1) as f32 / (folds.left_out + 2) as f32);
         }
         // Every row was in all folds but its own.
-        let share = 1.0 / (n_folds - 1).max(1) as f32;
+        let share = 1.0 / (folds.left_out - 1).max(1) as f32;
         held_out.pushes.iter_mut().flatten().for_each(|push| *push *= share);
-        held_out.vote(examples, fold_of, n_folds);
-        progress((n_folds + 1) as f32 / (n_folds + 2) as f32);
+        held_out.vote(examples, &folds.of_members, folds.left_out);
+        progress((folds.left_out + 1) as f32 / (folds.left_out + 2) as f32);
         held_out
     }
 
@@ -135,41 +132,35 @@ impl HeldOut {
         }
     }
 
-    /// Positions that were scored, of the folds that are wanted.
+    /// Positions that were scored, of the parts that are wanted.
     pub(super) fn usable(&self, is_wanted: impl Fn(u32) -> bool) -> Vec<u32> {
         (0..self.rows.len() as u32)
-            .filter(|&position| self.is_scored[position as usize] && is_wanted(self.fold[position as usize]))
+            .filter(|&position| self.is_scored[position as usize] && is_wanted(self.stack_part[position as usize]))
             .collect()
     }
 
-    /// Predicts each fold with a stack learnt on the other folds: thresholds from the stack's own rows would promise too
+    /// Predicts each part with a stack learnt on the other parts: thresholds from the stack's own rows would promise too
     /// much.
-    pub(super) fn out_of_fold(
-        &self,
-        set: &TrainingSet<'_>,
-        n_folds: usize,
-        learn: Learn,
-        has_examples: &[bool],
-    ) -> Vec<OutOfFold> {
+    pub(super) fn out_of_fold(&self, set: &TrainingSet<'_>, learn: Learn, has_examples: &[bool]) -> Vec<OutOfFold> {
         let members = self.members(set);
-        let predict = |fold: u32| -> Vec<OutOfFold> {
-            let stack = Stack::fit(members, &self.usable(|other| other != fold), learn, has_examples);
+        let predict = |part: u32| -> Vec<OutOfFold> {
+            let stack = Stack::fit(members, &self.usable(|other| other != part), learn, has_examples);
             let predict = |&position: &u32| {
                 let probabilities = stack.probabilities(members.row(position as usize));
                 let (label, &confidence) =
                     (0..).zip(&probabilities).max_by(|a, b| a.1.total_cmp(b.1)).unwrap_or((0, &0.0));
                 OutOfFold {
                     ticket: set.tickets[self.rows[position as usize] as usize].to_owned(),
-                    fold,
+                    fold: part,
                     truth: self.labels[position as usize],
                     label,
                     confidence,
                     levels: if set.ordinal { probabilities } else { Vec::new() },
                 }
             };
-            self.usable(|other| other == fold).iter().map(predict).collect()
+            self.usable(|other| other == part).iter().map(predict).collect()
         };
-        (0..n_folds as u32).into_par_iter().flat_map_iter(predict).collect()
+        (0..self.stack_parts as u32).into_par_iter().flat_map_iter(predict).collect()
     }
 
     /// What is usual, when there are rows enough for a mean and a deviation.

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::NEIGHBOURS;
-use super::product::{Rows, TILE_COLUMNS, TILE_ROWS, rows_by_panel};
+use super::product::{Rows, TILE_COLUMNS, multiply};
 
 /// A neighbour that is this much less alike than the best has 1/e of its weight. Measured: 0.07 to 0.15 are equal.
 const WIDTH: f32 = 0.1;
@@ -43,29 +43,27 @@ pub(super) fn distance(neighbours: &[(u32, f32)]) -> Option<f32> {
 /// For each of `queries` the nearest rows of another fold: (row, cosine), nearest first. `rows` have length 1.
 pub(super) fn of_other_folds(rows: &Rows, queries: &[u32], fold_of: &[u32]) -> Vec<Vec<(u32, f32)>> {
     let panels = rows.panels();
-    let found: Vec<Vec<Vec<(u32, f32)>>> = queries
-        .par_chunks(QUERIES)
-        .map(|queries| {
-            let mut nearest: Vec<Nearest> = queries.iter().map(|_| Nearest::default()).collect();
-            for (p, panel) in panels.chunks_exact(rows.stride * TILE_COLUMNS).enumerate() {
-                for tile in (0..queries.len()).step_by(TILE_ROWS) {
-                    let row = |r: usize| rows.row(queries[(tile + r).min(queries.len() - 1)] as usize);
-                    let cosines = rows_by_panel([row(0), row(1), row(2), row(3)], panel);
-                    for (r, cosines) in cosines.iter().enumerate().take(queries.len() - tile) {
-                        let nearest = &mut nearest[tile + r];
-                        let fold = fold_of[queries[tile + r] as usize];
-                        for (other, &cosine) in (p * TILE_COLUMNS..rows.len()).zip(cosines) {
-                            if cosine > nearest.worst && fold_of[other] != fold {
-                                nearest.insert(other as u32, cosine);
-                            }
-                        }
-                    }
+    let found: Vec<Vec<Vec<(u32, f32)>>> =
+        queries.par_chunks(QUERIES).map(|queries| nearest_of(rows, &panels, queries, fold_of)).collect();
+    found.into_iter().flatten().collect()
+}
+
+fn nearest_of(rows: &Rows, panels: &[f32], queries: &[u32], fold_of: &[u32]) -> Vec<Vec<(u32, f32)>> {
+    let block: Vec<f32> = queries.iter().flat_map(|&query| rows.row(query as usize)).copied().collect();
+    let mut cosines = vec![[0.0; TILE_COLUMNS]; queries.len()];
+    let mut nearest: Vec<Nearest> = queries.iter().map(|_| Nearest::default()).collect();
+    for (p, panel) in panels.chunks_exact(rows.stride * TILE_COLUMNS).enumerate() {
+        multiply(&block, rows.stride, panel, &mut cosines);
+        for ((nearest, cosines), &query) in nearest.iter_mut().zip(&cosines).zip(queries) {
+            let fold = fold_of[query as usize];
+            for (other, &cosine) in (p * TILE_COLUMNS..rows.len()).zip(cosines) {
+                if cosine > nearest.worst && fold_of[other] != fold {
+                    nearest.insert(other as u32, cosine);
                 }
             }
-            nearest.into_iter().map(|nearest| nearest.found).collect()
-        })
-        .collect();
-    found.into_iter().flatten().collect()
+        }
+    }
+    nearest.into_iter().map(|nearest| nearest.found).collect()
 }
 
 /// The best so far, by falling cosine.

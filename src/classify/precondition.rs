@@ -6,7 +6,7 @@
 
 use rayon::prelude::*;
 
-use super::product::{Rows, TILE_COLUMNS, TILE_ROWS, add_transposed_product, rows_by_panel};
+use super::product::{Rows, TILE_COLUMNS, add_transposed_product, multiply};
 
 /// The inverse of `spread × XᵀX / n + shrink × I`, a square of `stride` columns.
 pub(super) struct InverseCurvature {
@@ -27,18 +27,14 @@ impl InverseCurvature {
         Some(InverseCurvature { stride: size, inverse: inverse(curvature, size)? })
     }
 
-    /// Multiplies each column of the panels `[.., stride, 8]` by the inverse.
+    /// Multiplies each column of the panels `[.., stride, 16]` by the inverse.
     pub(super) fn apply(&self, panels: &mut [f64]) {
         panels.par_chunks_exact_mut(self.stride * TILE_COLUMNS).for_each(|panel| {
             let values: Vec<f32> = panel.iter().map(|&value| value as f32).collect();
-            let (cells, _) = panel.as_chunks_mut::<TILE_COLUMNS>();
-            let tiles = self.inverse.chunks_exact(TILE_ROWS * self.stride);
-            for (cells, tile) in cells.chunks_exact_mut(TILE_ROWS).zip(tiles) {
-                let row = |r: usize| &tile[r * self.stride..][..self.stride];
-                let products = rows_by_panel([row(0), row(1), row(2), row(3)], &values);
-                for (cell, product) in cells.iter_mut().zip(products) {
-                    *cell = product.map(f64::from);
-                }
+            let mut products = vec![[0.0; TILE_COLUMNS]; self.stride];
+            multiply(&self.inverse, self.stride, &values, &mut products);
+            for (value, product) in panel.iter_mut().zip(products.as_flattened()) {
+                *value = f64::from(*product);
             }
         });
     }

@@ -1,10 +1,19 @@
 //! Matrix products of small tiles: the two shapes that the dense members need, in plain loops that the compiler turns
-//! into vector instructions of any x86-64 or ARM processor.
+//! into vector instructions.
+//!
+//! They are compiled several times, and the one for the widest vectors of the processor at hand runs. No operation is
+//! fused or taken in another order for that, so results are the same to the last bit on every machine.
+
+use std::sync::LazyLock;
+
+use pulp::{Arch, Simd, WithSimd};
 
 /// Rows of a tile. The padded width of a [`Rows`] is a multiple of it.
 pub(super) const TILE_ROWS: usize = 4;
 /// Columns of a tile. Panels are this wide.
-pub(super) const TILE_COLUMNS: usize = 8;
+pub(super) const TILE_COLUMNS: usize = 16;
+
+static PROCESSOR: LazyLock<Arch> = LazyLock::new(Arch::new);
 
 /// Dense rows `[n, width]`, each padded with zeros to `stride`.
 #[derive(Debug, Clone)]
@@ -41,7 +50,7 @@ impl Rows {
         &self.values[i * self.stride..][..self.stride]
     }
 
-    /// The rows `[n, width]` as columns: panels `[ceil(n / 8), stride, 8]`, the last filled up with zeros.
+    /// The rows `[n, width]` as columns: panels `[ceil(n / 16), stride, 16]`, the last filled up with zeros.
     pub(super) fn panels(&self) -> Vec<f32> {
         let mut panels = vec![0.0; self.len().div_ceil(TILE_COLUMNS) * self.stride * TILE_COLUMNS];
         for (i, row) in self.values.chunks_exact(self.stride).enumerate() {
@@ -54,40 +63,88 @@ impl Rows {
     }
 }
 
-/// `out[r][c] = rows[r] · panel[..][c]` for four rows of equal length against a panel `[length, 8]`.
-pub(super) fn rows_by_panel(rows: [&[f32]; TILE_ROWS], panel: &[f32]) -> [[f32; TILE_COLUMNS]; TILE_ROWS] {
-    let [a, b, c, d] = rows;
-    let (cells, _) = panel.as_chunks::<TILE_COLUMNS>();
-    let mut out = [[0.0; TILE_COLUMNS]; TILE_ROWS];
-    for ((((cell, &a), &b), &c), &d) in cells.iter().zip(a).zip(b).zip(c).zip(d) {
-        for (k, &w) in cell.iter().enumerate() {
-            out[0][k] += a * w;
-            out[1][k] += b * w;
-            out[2][k] += c * w;
-            out[3][k] += d * w;
-        }
-    }
-    out
+/// `out[p][r][c] = rows[r] · panels[p][..][c]`: `rows` are `[n, stride]`, `panels` `[panels, stride, 16]`, `out`
+/// `[panels, n]` cells.
+pub(super) fn multiply(rows: &[f32], stride: usize, panels: &[f32], out: &mut [[f32; TILE_COLUMNS]]) {
+    PROCESSOR.dispatch(Multiply { rows, stride, panels, out });
 }
 
-/// `out[j][c] += Σ_r left[r][j] × right[r][c]`: `left` is `[n, stride]`, `right` `[n, 8]`, `out` a panel `[stride, 8]`.
-pub(super) fn add_transposed_product(left: &[f32], stride: usize, right: &[[f32; TILE_COLUMNS]], out: &mut [f32]) {
-    let (cells, _) = out.as_chunks_mut::<TILE_COLUMNS>();
-    for (tile, cells) in cells.chunks_exact_mut(TILE_ROWS).enumerate() {
-        let mut sums = [[0.0; TILE_COLUMNS]; TILE_ROWS];
-        let columns = tile * TILE_ROWS..(tile + 1) * TILE_ROWS;
-        for (row, factors) in left.chunks_exact(stride).zip(right) {
-            let &[a, b, c, d] = row[columns.clone()].as_array::<TILE_ROWS>().unwrap_or(&[0.0; TILE_ROWS]);
-            for (k, &factor) in factors.iter().enumerate() {
-                sums[0][k] += a * factor;
-                sums[1][k] += b * factor;
-                sums[2][k] += c * factor;
-                sums[3][k] += d * factor;
+struct Multiply<'a> {
+    rows: &'a [f32],
+    stride: usize,
+    panels: &'a [f32],
+    out: &'a mut [[f32; TILE_COLUMNS]],
+}
+
+impl WithSimd for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Multiply { rows, stride, panels, out } = self;
+        let n = rows.len() / stride;
+        for (panel, out) in panels.chunks_exact(stride * TILE_COLUMNS).zip(out.chunks_exact_mut(n.max(1))) {
+            for tile in (0..n).step_by(TILE_ROWS) {
+                let row = |r: usize| &rows[(tile + r).min(n - 1) * stride..][..stride];
+                let sums = rows_by_panel([row(0), row(1), row(2), row(3)], panel);
+                for (out, sums) in out[tile..].iter_mut().zip(sums) {
+                    *out = sums;
+                }
             }
         }
-        for (cell, sum) in cells.iter_mut().zip(sums) {
-            for (value, add) in cell.iter_mut().zip(sum) {
-                *value += add;
+    }
+}
+
+#[inline(always)]
+fn rows_by_panel([a, b, c, d]: [&[f32]; TILE_ROWS], panel: &[f32]) -> [[f32; TILE_COLUMNS]; TILE_ROWS] {
+    let (cells, _) = panel.as_chunks::<TILE_COLUMNS>();
+    let [mut of_a, mut of_b, mut of_c, mut of_d] = [[0.0; TILE_COLUMNS]; TILE_ROWS];
+    for ((((cell, &a), &b), &c), &d) in cells.iter().zip(a).zip(b).zip(c).zip(d) {
+        for (k, &w) in cell.iter().enumerate() {
+            of_a[k] += a * w;
+            of_b[k] += b * w;
+            of_c[k] += c * w;
+            of_d[k] += d * w;
+        }
+    }
+    [of_a, of_b, of_c, of_d]
+}
+
+/// `out[j][c] += Σ_r left[r][j] × right[r][c]`: `left` is `[n, stride]`, `right` `[n, 16]`, `out` a panel `[stride, 16]`.
+pub(super) fn add_transposed_product(left: &[f32], stride: usize, right: &[[f32; TILE_COLUMNS]], out: &mut [f32]) {
+    PROCESSOR.dispatch(AddTransposed { left, stride, right, out });
+}
+
+struct AddTransposed<'a> {
+    left: &'a [f32],
+    stride: usize,
+    right: &'a [[f32; TILE_COLUMNS]],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for AddTransposed<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let AddTransposed { left, stride, right, out } = self;
+        let (cells, _) = out.as_chunks_mut::<TILE_COLUMNS>();
+        for (tile, cells) in cells.chunks_exact_mut(TILE_ROWS).enumerate() {
+            let [mut of_a, mut of_b, mut of_c, mut of_d] = [[0.0; TILE_COLUMNS]; TILE_ROWS];
+            let columns = tile * TILE_ROWS..(tile + 1) * TILE_ROWS;
+            for (row, factors) in left.chunks_exact(stride).zip(right) {
+                let &[a, b, c, d] = row[columns.clone()].as_array::<TILE_ROWS>().unwrap_or(&[0.0; TILE_ROWS]);
+                for (k, &factor) in factors.iter().enumerate() {
+                    of_a[k] += a * factor;
+                    of_b[k] += b * factor;
+                    of_c[k] += c * factor;
+                    of_d[k] += d * factor;
+                }
+            }
+            for (cell, sum) in cells.iter_mut().zip([of_a, of_b, of_c, of_d]) {
+                for (value, add) in cell.iter_mut().zip(sum) {
+                    *value += add;
+                }
             }
         }
     }
@@ -120,16 +177,16 @@ mod tests {
     }
 
     #[test]
-    fn tiles_agree_with_the_definition() {
-        let (left, right) = (rows(4, 10, 3), rows(11, 10, 5));
-        let panels = right.panels();
-        for (p, panel) in panels.chunks_exact(right.stride * TILE_COLUMNS).enumerate() {
-            let tile = rows_by_panel([left.row(0), left.row(1), left.row(2), left.row(3)], panel);
-            for (r, row) in tile.iter().enumerate() {
-                for (c, &value) in row.iter().enumerate() {
-                    let other = p * TILE_COLUMNS + c;
-                    let expected = if other < right.len() { dot(left.row(r), right.row(other)) } else { 0.0 };
-                    assert_eq!(value, expected, "row {r}, column {other}");
+    fn products_agree_with_the_definition() {
+        for n in [1, 4, 6] {
+            let (left, right) = (rows(n, 10, 3), rows(19, 10, 5));
+            let mut out = vec![[f32::NAN; TILE_COLUMNS]; 2 * n];
+            multiply(&left.values, left.stride, &right.panels(), &mut out);
+            for (i, cells) in out.iter().enumerate() {
+                for (c, &value) in cells.iter().enumerate() {
+                    let (row, other) = (i % n, i / n * TILE_COLUMNS + c);
+                    let expected = if other < right.len() { dot(left.row(row), right.row(other)) } else { 0.0 };
+                    assert_eq!(value, expected, "row {row}, column {other}");
                 }
             }
         }
@@ -138,7 +195,7 @@ mod tests {
     #[test]
     fn transposed_product_adds_to_what_is_there() {
         let left = rows(3, 6, 3);
-        let right = [[1.0; 8], [2.0; 8], [-1.0; 8]];
+        let right = [[1.0; TILE_COLUMNS], [2.0; TILE_COLUMNS], [-1.0; TILE_COLUMNS]];
         let mut out = vec![1.0; left.stride * TILE_COLUMNS];
         add_transposed_product(&left.values, left.stride, &right, &mut out);
         for j in 0..left.stride {

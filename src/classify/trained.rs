@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::dense::Logits;
 use super::examples::{DenseFit, Examples};
 use super::features::Vocabulary;
-use super::folds::folds;
+use super::folds::Folds;
 use super::held_out::HeldOut;
 use super::neighbours::{self, log_votes};
 use super::novelty::Novelty;
@@ -15,12 +15,6 @@ use super::stack::{Learn, Stack};
 use super::standardise::{Standardiser, unit};
 use super::{Features, OutOfFold, Prediction, TrainingSet};
 
-/// Folds, and above so many rows one fewer: the models of a fold then see nearly enough anyway.
-const FOLDS: usize = 5;
-/// Below this many rows a fold more or less is a good part of a label's examples, and folds cost nothing: twice as many
-/// make the scores of what was left out less pessimistic.
-const ROWS_FOR_USUAL_FOLDS: usize = 500;
-const ROWS_FOR_FEWER_FOLDS: usize = 9_000;
 /// Below so many rows, or so many a label on average, weights and biases of the stack cannot be learnt.
 const FEW_ROWS: usize = 60;
 const FEW_ROWS_A_LABEL: usize = 4;
@@ -55,14 +49,9 @@ impl Trained {
         progress: &dyn Fn(f32),
     ) -> Trained {
         let n = set.texts.len();
-        let n_folds = match n {
-            0..ROWS_FOR_USUAL_FOLDS => 2 * FOLDS,
-            ROWS_FOR_USUAL_FOLDS..=ROWS_FOR_FEWER_FOLDS => FOLDS,
-            _ => FOLDS - 1,
-        };
-        let fold_of = folds(set.texts, set.labels, n_folds, set.seed);
-        let examples = Examples::new(set, standardiser, &fold_of);
-        let held_out = HeldOut::score(&examples, &fold_of, n_folds, progress);
+        let folds = Folds::draw(set);
+        let examples = Examples::new(set, standardiser, &folds.of_members);
+        let held_out = HeldOut::score(&examples, &folds, progress);
 
         let is_small = n < FEW_ROWS || n < FEW_ROWS_A_LABEL * set.label_ids.len();
         // Margins and votes know no order: beside them the steps of a scale lose the rare levels at its ends (quadratic
@@ -74,7 +63,7 @@ impl Trained {
         };
         let has_examples: Vec<bool> = examples_per_label.iter().map(|&n| n > 0).collect();
         let stack = Stack::fit(held_out.members(set), &held_out.usable(|_| true), learn, &has_examples);
-        let out_of_fold = held_out.out_of_fold(set, n_folds, learn, &has_examples);
+        let out_of_fold = held_out.out_of_fold(set, learn, &has_examples);
         let novelty = held_out.novelty(set);
 
         let all: Vec<u32> = (0..n as u32).collect();

@@ -16,9 +16,12 @@ mod ordinal;
 mod sparse;
 
 mod calibration;
+mod rule;
 mod stack;
+mod thresholds;
 
 mod names;
+mod newcomers;
 mod novelty;
 mod trained;
 
@@ -38,17 +41,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::standardise::Standardiser;
+pub use self::thresholds::{SimulatedLabel, SimulatedTicket, Simulation};
 
 use self::names::Names;
+use self::thresholds::Predicted;
 use self::trained::Trained;
 use crate::error::{Error, Result};
+use crate::taxonomy::Rule;
 
 /// Neighbours that vote.
 pub const NEIGHBOURS: usize = 20;
-
-/// Predictions of one label from which on it has a threshold of its own: below, the bound lies more than 1.3 points under
-/// a precision of 95 % by the small number alone, and a label's threshold says more about that than about the label.
-const ENOUGH_FOR_A_LABEL: usize = 200;
 
 /// The examples of one field.
 pub struct TrainingSet<'a> {
@@ -130,6 +132,11 @@ enum Head {
     Trained(Box<Trained>),
 }
 
+/// Gives labels that are younger than a head their place behind `probabilities`; see the module `newcomers`.
+pub fn make_room(probabilities: &mut Vec<f32>, votes: &[(u32, f32)], labels: usize) {
+    newcomers::make_room(probabilities, votes, labels);
+}
+
 /// What is known of a ticket when a field is predicted.
 pub struct Features<'a> {
     /// Canonical text.
@@ -197,6 +204,11 @@ impl FieldModel {
         &self.label_ids
     }
 
+    /// Whether the model was fitted on examples.
+    pub fn is_trained(&self) -> bool {
+        matches!(self.head, Head::Trained(_))
+    }
+
     /// How many examples of each label the model was fitted on.
     pub fn examples_per_label(&self) -> &[u32] {
         &self.examples_per_label
@@ -212,20 +224,89 @@ impl FieldModel {
         }
     }
 
-    /// The lowest confidence from which predictions of `label` are right with `precision_target` (0 to 1): the one-sided
-    /// 80 % Clopper-Pearson bound of the precision on held-out examples reaches it. From the predictions of that label
-    /// where there are at least 200, else from those of all labels. Nothing when no confidence is enough.
-    pub fn threshold(&self, label: usize, precision_target: f32) -> Option<f32> {
-        let all = self.out_of_fold();
-        let of_label = all.iter().filter(|row| row.label as usize == label);
-        let has_its_own = of_label.clone().count() >= ENOUGH_FOR_A_LABEL;
-        let mut predictions: Vec<(f32, bool)> = all
+    /// The label that `rule` decides on, an index into `probabilities`, which are those of [`FieldModel::predict`].
+    pub fn choose(&self, rule: Rule, probabilities: &[f32]) -> usize {
+        let weights = match &self.head {
+            Head::Trained(trained) => trained.level_weights(),
+            Head::Names(_) => &[],
+        };
+        rule::choose(rule, probabilities, weights)
+    }
+
+    /// By label, the lowest confidence from which decisions on it under `rule` are right with `precision_target` (0 to
+    /// 1); nothing where no confidence is enough. The labels share one, except those with many held-out predictions and
+    /// those that it would not hold for.
+    pub fn thresholds(&self, precision_target: f32, rule: Rule) -> Vec<Option<f32>> {
+        thresholds::thresholds(&self.predicted(rule), self.label_ids.len(), f64::from(precision_target))
+    }
+
+    /// What a precision target would bring under `rule`: each held-out ticket is judged by thresholds that were derived
+    /// without its fold. At most `max_tickets` tickets are listed.
+    pub fn simulate(&self, precision_target: f32, rule: Rule, max_tickets: usize) -> Simulation {
+        let rows = self.predicted(rule);
+        let target = f64::from(precision_target);
+        let decided = thresholds::decided_across_folds(&rows, self.label_ids.len(), target);
+        let in_force = thresholds::thresholds(&rows, self.label_ids.len(), target);
+        let name = |label: u32| self.label_ids.get(label as usize).cloned().unwrap_or_default();
+        let share = |right: usize, n: usize| (n > 0).then(|| right as f32 / n as f32);
+
+        let mut labels: Vec<SimulatedLabel> = Vec::new();
+        for (label, threshold) in (0..).zip(in_force) {
+            let of_label = rows.iter().zip(&decided).filter(|(row, _)| row.label == label);
+            let (predicted, n, right) = of_label.fold((0, 0, 0), |(predicted, n, right), (row, &decided)| {
+                (predicted + 1, n + usize::from(decided), right + usize::from(decided && row.is_right))
+            });
+            if predicted > 0 {
+                let precision = share(right, n);
+                labels.push(SimulatedLabel { label: name(label), threshold, predicted, decided: n, precision });
+            }
+        }
+        labels.sort_by(|a, b| b.decided.cmp(&a.decided).then_with(|| a.label.cmp(&b.label)));
+
+        let mut touched: Vec<(&OutOfFold, &Predicted)> = self
+            .out_of_fold()
             .iter()
-            .filter(|row| !has_its_own || row.label as usize == label)
-            .map(|row| (row.confidence, row.is_right()))
+            .zip(&rows)
+            .zip(&decided)
+            .filter(|(_, decided)| **decided)
+            .map(|(row, _)| row)
             .collect();
-        predictions.sort_by(|a, b| b.0.total_cmp(&a.0));
-        calibration::lowest_confidence(&predictions, f64::from(precision_target))
+        let n_decided = touched.len();
+        let right = touched.iter().filter(|(_, row)| row.is_right).count();
+        touched.sort_by(|(a, left), (b, other)| {
+            let order = left.is_right.cmp(&other.is_right).then(left.confidence.total_cmp(&other.confidence));
+            order.then_with(|| a.ticket.cmp(&b.ticket))
+        });
+        let tickets = touched.into_iter().take(max_tickets).map(|(held_out, row)| SimulatedTicket {
+            ticket: held_out.ticket.clone(),
+            label: name(row.label),
+            recorded: name(held_out.truth),
+            confidence: row.confidence,
+        });
+        Simulation {
+            precision_target,
+            n: rows.len(),
+            automation_rate: share(n_decided, rows.len()).unwrap_or(0.0),
+            precision: share(right, n_decided),
+            precision_at_least: (n_decided > 0).then(|| thresholds::precision_at_least(right, n_decided)),
+            labels,
+            tickets: tickets.collect(),
+        }
+    }
+
+    /// The held-out predictions as `rule` decides.
+    fn predicted(&self, rule: Rule) -> Vec<Predicted> {
+        let decide = |row: &OutOfFold| {
+            let (label, confidence) = match row.levels.is_empty() {
+                true => (row.label, row.confidence),
+                false => {
+                    let level = self.choose(rule, &row.levels);
+                    (level as u32, row.levels[level])
+                }
+            };
+            Predicted { label, confidence, is_right: label == row.truth, fold: row.fold }
+        };
+        self.out_of_fold().iter().map(decide).collect()
     }
 
     /// The held-out predictions that confidence and thresholds rest on; empty for a model from names alone.
@@ -375,13 +456,14 @@ mod tests {
     fn thresholds_rise_with_the_target_and_keep_it() {
         let (model, _) = Toy::new(600, 4, 1.6, 3).fit(false);
         let thresholds: Vec<Option<f32>> =
-            [0.5, 0.7, 0.8, 0.9].iter().map(|&target| model.threshold(0, target)).collect();
+            [0.5, 0.7, 0.8, 0.9].iter().map(|&target| model.thresholds(target, Rule::Likeliest)[0]).collect();
         assert!(thresholds.windows(2).all(|pair| pair[1].is_none() || pair[0] <= pair[1]), "{thresholds:?}");
         assert!(thresholds[0].is_some());
-        assert_eq!(model.threshold(0, 1.0), None);
+        assert_eq!(model.thresholds(1.0, Rule::Likeliest)[0], None);
         assert_eq!(
-            FieldModel::from_names(&["a".into()], &[1.0; DIM], &Standardiser::fit(&[], DIM)).threshold(0, 0.5),
-            None
+            FieldModel::from_names(&["a".into()], &[1.0; DIM], &Standardiser::fit(&[], DIM))
+                .thresholds(0.5, Rule::Likeliest),
+            [None]
         );
     }
 
@@ -490,7 +572,7 @@ mod tests {
                 toy.predictions(again, &loaded.standardiser),
                 "{name}"
             );
-            assert_eq!(field.threshold(1, 0.8), again.threshold(1, 0.8));
+            assert_eq!(field.thresholds(0.8, Rule::Likeliest), again.thresholds(0.8, Rule::Likeliest));
         }
 
         for (bytes, reason) in [

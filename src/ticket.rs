@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 pub use self::triage::{
     Alternative, Answer, AnswerStatus, ArticleHit, CitedSentence, Decision, Duplicate, Evidence, Excerpt,
     FieldDecision, LabelRef, PassageExcerpt, Reason, Removal, RemovalKind, SimilarTicket, Source, SourceKind, Stage,
-    TextReport, Timing, Triage,
+    Stated, StatedEvidence, TextReport, Timing, Triage,
 };
 use crate::error::{Error, Result};
 

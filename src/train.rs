@@ -191,7 +191,8 @@ impl Fit<'_> {
         };
         let mut trained = BTreeMap::new();
         let mut skipped = BTreeMap::new();
-        for field in &self.taxonomy.fields {
+        // A field with a matrix follows from two others, and learns nothing itself.
+        for field in self.taxonomy.fields.iter().filter(|field| field.matrix.is_none()) {
             if !self.fields.is_empty() && !self.fields.contains(&field.id) {
                 continue;
             }
@@ -266,20 +267,12 @@ fn fit_field(
 
 fn summary(field: &Field, head: &FieldModel) -> FieldTraining {
     let rows = head.out_of_fold();
-    let n = rows.len().max(1) as f32;
     let right = rows.iter().filter(|row| row.is_right()).count();
-    let decided = rows
-        .iter()
-        .filter(|row| {
-            head.threshold(row.label as usize, field.precision_target)
-                .is_some_and(|threshold| row.confidence >= threshold)
-        })
-        .count();
     FieldTraining {
         examples: head.examples_per_label().iter().sum::<u32>() as usize,
         labels: head.examples_per_label().iter().filter(|n| **n > 0).count(),
-        accuracy_out_of_fold: right as f32 / n,
-        coverage_out_of_fold: decided as f32 / n,
+        accuracy_out_of_fold: right as f32 / rows.len().max(1) as f32,
+        coverage_out_of_fold: head.simulate(field.precision_target, field.rule, 0).automation_rate,
         precision_target: field.precision_target,
     }
 }

@@ -9,7 +9,7 @@ const LARGEST_FACTOR: f64 = 50.0;
 /// Rows that are summed in one piece of work.
 const PART: usize = 512;
 /// A bound may be wrong this often, on one side.
-const RISK: f64 = 0.2;
+pub(super) const RISK: f64 = 0.2;
 
 /// Scores `[rows, labels]` with the right label of each row.
 #[derive(Debug, Clone, Copy)]
@@ -99,15 +99,15 @@ fn slope_and_curvature(scored: Scored<'_>, factor: f64) -> (f64, f64) {
 
 /// The lowest confidence c such that predictions at c or above are right at least as often as `precision`, or nothing.
 ///
-/// `predictions` are (confidence, right) by falling confidence. "Right" is judged by the one-sided 80 % Clopper-Pearson
-/// bound, so that few lucky predictions do not make a promise.
-pub(super) fn lowest_confidence(predictions: &[(f32, bool)], precision: f64) -> Option<f32> {
+/// `predictions` are (confidence, right) by falling confidence. "Right" is judged by the one-sided Clopper-Pearson bound
+/// that is wrong with probability `risk`, so that few lucky predictions do not make a promise.
+pub(super) fn lowest_confidence(predictions: &[(f32, bool)], precision: f64, risk: f64) -> Option<f32> {
     let mut right = predictions.iter().filter(|(_, right)| *right).count();
     for n in (1..=predictions.len()).rev() {
         let (confidence, last_is_right) = predictions[n - 1];
         // Equal confidences stand or fall together.
         let is_boundary = predictions.get(n).is_none_or(|&(next, _)| next < confidence);
-        if is_boundary && bound_reaches(right, n, precision) {
+        if is_boundary && bound_reaches(right, n, precision, risk) {
             return Some(confidence);
         }
         right -= usize::from(last_is_right);
@@ -116,21 +116,21 @@ pub(super) fn lowest_confidence(predictions: &[(f32, bool)], precision: f64) -> 
 }
 
 /// Whether the lower bound of `right` out of `n` is at least `precision`.
-fn bound_reaches(right: usize, n: usize, precision: f64) -> bool {
-    // The bound lies below the share itself, which is cheaper to look at.
+pub(super) fn bound_reaches(right: usize, n: usize, precision: f64, risk: f64) -> bool {
     if precision <= 0.0 {
         return true;
     }
+    // The bound lies below the share itself, which is cheaper to look at.
     if (right as f64) < precision * n as f64 || precision >= 1.0 {
         return false;
     }
     // The bound b solves I_b(right, n − right + 1) = risk, and I rises with b.
-    incomplete_beta(right as f64, (n - right + 1) as f64, precision) <= RISK
+    incomplete_beta(right as f64, (n - right + 1) as f64, precision) <= risk
 }
 
 /// The regularised incomplete beta function I_x(a, b) for a, b > 0 and x in 0..1, by its continued fraction (DLMF
 /// 8.17.22) with Lentz's method.
-fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
+pub(super) fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
     if x > (a + 1.0) / (a + b + 2.0) {
         return 1.0 - incomplete_beta(b, a, 1.0 - x);
     }
@@ -199,10 +199,10 @@ mod tests {
         for (right, n, bound) in
             [(50, 50, 0.968_323), (19, 20, 0.857_567), (97, 100, 0.945_541), (480, 500, 0.950_779), (1, 3, 0.071_682)]
         {
-            assert!(bound_reaches(right, n, bound - 1e-6), "{right} of {n}");
-            assert!(!bound_reaches(right, n, bound + 1e-5), "{right} of {n}");
+            assert!(bound_reaches(right, n, bound - 1e-6, RISK), "{right} of {n}");
+            assert!(!bound_reaches(right, n, bound + 1e-5, RISK), "{right} of {n}");
         }
-        assert!(!bound_reaches(50, 50, 1.0));
+        assert!(!bound_reaches(50, 50, 1.0, RISK));
     }
 
     /// Confidences that mean what they say.
@@ -218,21 +218,23 @@ mod tests {
     #[test]
     fn confidence_rises_with_the_target_until_none_is_enough() {
         let predictions = honest(2_000);
-        let found: Vec<Option<f32>> =
-            [0.5, 0.8, 0.9, 0.95, 0.97, 0.9999].iter().map(|&target| lowest_confidence(&predictions, target)).collect();
+        let found: Vec<Option<f32>> = [0.5, 0.8, 0.9, 0.95, 0.97, 0.9999]
+            .iter()
+            .map(|&target| lowest_confidence(&predictions, target, RISK))
+            .collect();
         assert!(found[..5].windows(2).all(|pair| pair[0] <= pair[1]), "{found:?}");
         // Confidences from 0.8 on are right in 90 of 100 cases.
         assert!((found[2].unwrap() - 0.8).abs() < 0.04, "{found:?}");
         assert_eq!(found[5], None);
-        assert_eq!(lowest_confidence(&[], 0.5), None);
+        assert_eq!(lowest_confidence(&[], 0.5, RISK), None);
     }
 
     #[test]
     fn equal_confidences_are_not_torn_apart() {
         let mut predictions = vec![(0.9, true); 60];
         predictions.extend([(0.9, false); 40]);
-        assert_eq!(lowest_confidence(&predictions, 0.95), None);
-        assert_eq!(lowest_confidence(&predictions, 0.5), Some(0.9));
+        assert_eq!(lowest_confidence(&predictions, 0.95, RISK), None);
+        assert_eq!(lowest_confidence(&predictions, 0.5, RISK), Some(0.9));
     }
 
     #[test]

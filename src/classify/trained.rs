@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::compact;
 use super::dense::Logits;
 use super::examples::{DenseFit, Examples};
 use super::features::Vocabulary;
@@ -10,6 +11,7 @@ use super::held_out::HeldOut;
 use super::neighbours::{self, log_votes};
 use super::novelty::Novelty;
 use super::ordinal::Cumulative;
+use super::rule;
 use super::sparse::Margins;
 use super::stack::{Learn, Stack};
 use super::standardise::{Standardiser, unit};
@@ -30,6 +32,9 @@ pub(super) struct Trained {
     dense: Dense,
     stack: Stack,
     novelty: Option<Novelty>,
+    /// For an ordered field, one per level: what makes the best level by weight right for rare ones too.
+    #[serde(with = "compact::f32s")]
+    level_weights: Vec<f32>,
     out_of_fold: Vec<OutOfFold>,
 }
 
@@ -65,6 +70,10 @@ impl Trained {
         let stack = Stack::fit(held_out.members(set), &held_out.usable(|_| true), learn, &has_examples);
         let out_of_fold = held_out.out_of_fold(set, learn, &has_examples);
         let novelty = held_out.novelty(set);
+        let level_weights = match set.ordinal {
+            true => rule::weights_for_macro_f1(&out_of_fold, set.label_ids.len()),
+            false => Vec::new(),
+        };
 
         let all: Vec<u32> = (0..n as u32).collect();
         let weighed = examples.corpus.weigh(&all);
@@ -75,7 +84,7 @@ impl Trained {
             DenseFit::Nominal(fit) => Dense::Nominal(fit.logits()),
             DenseFit::Ordinal(fit) => Dense::Ordinal(fit.cumulative(&columns)),
         };
-        Trained { vocabulary, margins, dense, stack, novelty, out_of_fold }
+        Trained { vocabulary, margins, dense, stack, novelty, level_weights, out_of_fold }
     }
 
     /// Predicts from a standardised vector, the text and the neighbours.
@@ -104,6 +113,11 @@ impl Trained {
         }
     }
 
+    /// One weight per level of an ordered field, for [`crate::taxonomy::Rule::Balanced`]; none for others.
+    pub(super) fn level_weights(&self) -> &[f32] {
+        &self.level_weights
+    }
+
     /// Held-out predictions, each by a stack that had not seen the row either.
     pub(super) fn out_of_fold(&self) -> &[OutOfFold] {
         &self.out_of_fold
@@ -120,6 +134,8 @@ impl Trained {
             && self.margins.is_consistent(features, labels)
             && dense
             && self.novelty.as_ref().is_none_or(Novelty::is_consistent)
+            && (self.level_weights.is_empty() || self.level_weights.len() == labels)
+            && self.level_weights.iter().all(|weight| weight.is_finite())
             && self.stack.is_consistent(labels)
             && self.out_of_fold.iter().all(|row| {
                 (row.label as usize) < labels

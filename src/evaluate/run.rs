@@ -2,6 +2,7 @@
 //!
 //! Heads, policy and ranking are the very ones that serve; only what they have learnt from differs.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -180,6 +181,7 @@ impl<'a> Results<'a> {
     }
 
     fn score(&mut self, pipeline: &Pipeline, department: &str, held_out: &[(&Ticket, &Derived)]) -> Result<()> {
+        let nothing = BTreeMap::new();
         let readings: Vec<Reading<'_>> = held_out
             .iter()
             .map(|(ticket, derived)| Reading {
@@ -187,6 +189,7 @@ impl<'a> Results<'a> {
                 text: &derived.text,
                 language: derived.language,
                 vector: &derived.rows[..derived.dim.min(derived.rows.len())],
+                stated: &nothing,
             })
             .collect();
         let assessed = pipeline.assess(department, &readings)?;
@@ -222,30 +225,26 @@ impl<'a> Results<'a> {
     }
 }
 
-/// Thresholds of the heads, looked up once.
+/// Thresholds of the heads by field and target, looked up once.
 struct Thresholds<'a> {
     pipeline: &'a Pipeline,
     department: &'a str,
-    known: HashMap<(String, usize, &'static str), Option<f32>>,
+    known: HashMap<(String, &'static str), Vec<Option<f32>>>,
 }
 
 impl Thresholds<'_> {
-    /// Whether the best label is sure enough at each precision target.
+    /// Whether the label decided on is sure enough at each precision target.
     fn decided_at(&mut self, field: &str, assessment: &FieldAssessment) -> Result<BTreeMap<String, bool>> {
-        let best = assessment.probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-        let Some((label, confidence)) = best.filter(|_| assessment.calibrated) else { return Ok(BTreeMap::new()) };
+        let Some(chosen) = assessment.chosen.filter(|_| assessment.calibrated) else { return Ok(BTreeMap::new()) };
+        let confidence = assessment.probabilities.get(chosen).copied().unwrap_or(0.0);
         let mut decided = BTreeMap::new();
         for (name, target) in PRECISION_TARGETS {
-            let key = (field.to_owned(), label, name);
-            let threshold = match self.known.get(&key) {
-                Some(threshold) => *threshold,
-                None => {
-                    let threshold = self.pipeline.threshold(self.department, field, label, target)?;
-                    self.known.insert(key, threshold);
-                    threshold
-                }
+            let thresholds = match self.known.entry((field.to_owned(), name)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(self.pipeline.thresholds(self.department, field, target)?),
             };
-            decided.insert(name.to_owned(), threshold.is_some_and(|threshold| *confidence >= threshold));
+            let threshold = thresholds.get(chosen).copied().flatten();
+            decided.insert(name.to_owned(), threshold.is_some_and(|threshold| confidence >= threshold));
         }
         Ok(decided)
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
+use crate::classify::Simulation;
 use crate::embed::{Embeddings, Prompt};
 use crate::error::{Error, Result};
 use crate::pipeline::department::{Department, FieldAssessment, Reading};
@@ -14,6 +15,7 @@ use crate::retrieve::{self, Hit, Mode, Pool, Query};
 use crate::suggest::answer::{Candidate, answer};
 use crate::suggest::duplicates::duplicates;
 use crate::suggest::overlap::slice;
+use crate::taxonomy::Rule;
 use crate::text::{self, Canonical};
 use crate::ticket::{
     Answer, AnswerStatus, ArticleHit, Excerpt, Language, PassageExcerpt, SimilarTicket, SourceKind, Stage, TextReport,
@@ -70,15 +72,35 @@ impl Pipeline {
         Ok(readings.par_iter().map(|reading| department.assess(reading, usize::MAX)).collect())
     }
 
-    /// Confidence from which `label` (its position in the head) meets a precision target; none where none could be
-    /// derived or the field has no head.
+    /// By label of the head, the confidence from which it meets a precision target; nothing for a field without a head.
     ///
     /// # Errors
     /// [`Error::NotFound`] for an unknown department.
-    pub fn threshold(&self, department: &str, field: &str, label: usize, precision_target: f32) -> Result<Option<f32>> {
+    pub fn thresholds(&self, department: &str, field: &str, precision_target: f32) -> Result<Vec<Option<f32>>> {
         let department = self.department(department)?;
         let department = read(&department);
-        Ok(department.head(field).and_then(|head| head.threshold(label, precision_target)))
+        let rule = department.field(field).map_or(Rule::Likeliest, |field| field.rule);
+        Ok(department.head(field).map(|head| head.thresholds(precision_target, rule)).unwrap_or_default())
+    }
+
+    /// What a precision target would bring for a field; at most `max_tickets` tickets are listed.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for an unknown department or field; [`Error::Invalid`] when nothing was trained yet.
+    pub fn simulate(
+        &self,
+        department: &str,
+        field: &str,
+        precision_target: f32,
+        max_tickets: usize,
+    ) -> Result<Simulation> {
+        let department = self.department(department)?;
+        let department = read(&department);
+        let known = department.field(field).ok_or_else(|| Error::NotFound { what: "field", id: field.to_owned() })?;
+        match department.head(field).filter(|head| head.is_trained() && known.matrix.is_none()) {
+            Some(head) => Ok(head.simulate(precision_target, known.rule, max_tickets)),
+            None => Err(Error::invalid("/field", format!("{field:?} has no trained head yet; run `triage train`"))),
+        }
     }
 
     /// Searches one pool, best first.
@@ -176,8 +198,13 @@ impl Pipeline {
         let started = Instant::now();
         let fields = match ticket.vectors {
             Some((vector, _)) => {
-                let reading =
-                    Reading { id: &request.ticket.id, text: &canonical.text, language: canonical.language, vector };
+                let reading = Reading {
+                    id: &request.ticket.id,
+                    text: &canonical.text,
+                    language: canonical.language,
+                    vector,
+                    stated: &request.ticket.labels,
+                };
                 let assessed = department.assess(&reading, request.options.top_n);
                 assessed.into_iter().map(|(field, assessment)| (field, assessment.decision)).collect()
             }

@@ -109,6 +109,9 @@ pub struct FieldDecision {
     /// Confidence from which the field's precision target is met; absent where none could be derived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f32>,
+    /// Confidence from which the value is set without asking; only for a field that may be, and where one could be derived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apply_threshold: Option<f32>,
     /// Resolved tickets with the best label that stand behind the decision.
     pub based_on: usize,
     /// Next best labels, most probable first; with `abstain` the best label leads.
@@ -117,6 +120,37 @@ pub struct FieldDecision {
     pub evidence: Vec<Evidence>,
     /// Nearest resolved tickets with another label.
     pub against: Vec<Evidence>,
+    /// What the ticket itself says about an ordinal field, beside the evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stated: Option<Stated>,
+    /// The values that the field's matrix was read at, by field; only for a field that has a matrix.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub derived_from: BTreeMap<String, LabelRef>,
+}
+
+/// The level that a ticket came with, and what the evidence makes of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Stated {
+    /// The level that the requester gave.
+    pub value: LabelRef,
+    /// Whether the evidence contradicts it.
+    pub evidence: StatedEvidence,
+    /// Calibrated probability that the right level is lower.
+    pub lower: f32,
+    /// Calibrated probability that the right level is higher.
+    pub higher: f32,
+}
+
+/// What the evidence says about a stated level, at the field's precision target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StatedEvidence {
+    /// Nothing speaks against it with enough certainty.
+    NotContradicted,
+    /// The requester said high, the evidence says lower.
+    SaysLower,
+    /// The requester said low, the evidence says higher.
+    SaysHigher,
 }
 
 /// What the frontend should do with a value.
@@ -151,6 +185,8 @@ pub enum Reason {
     NoExamples,
     /// The field is switched off.
     FieldOff,
+    /// The best label is one that is never to be given.
+    NeverGiven,
 }
 
 /// A label, by its stable id and its present name.

@@ -84,9 +84,9 @@ mod tests {
     fn rules_differ_where_probabilities_are_spread() {
         let spread = [0.4, 0.1, 0.15, 0.35];
         assert_eq!(choose(Rule::Likeliest, &spread, &[]), 0);
-        // Expected squared distances: 3.85, 2.35, 2.05, 4.15.
-        assert_eq!(choose(Rule::LeastCost, &spread, &[]), 2);
-        assert_eq!(choose(Rule::Balanced, &spread, &[1.0, 5.0, 1.0, 1.0]), 1);
+        // Expected squared distances: 3.85, 1.95, 2.05, 4.15.
+        assert_eq!(choose(Rule::LeastCost, &spread, &[]), 1);
+        assert_eq!(choose(Rule::Balanced, &spread, &[1.0, 1.0, 5.0, 1.0]), 2);
         assert_eq!(choose(Rule::Balanced, &spread, &[]), 0);
         assert_eq!(choose(Rule::Likeliest, &[], &[]), 0);
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
+use crate::classify::DepartmentModel;
 use crate::embed::{Embeddings, Prompt};
 use crate::error::{Error, Result};
 use crate::pipeline::department::{Department, FieldAssessment, Reading};
@@ -68,6 +69,22 @@ impl Pipeline {
         let department = self.department(department)?;
         let department = read(&department);
         Ok(readings.par_iter().map(|reading| department.assess(reading, usize::MAX)).collect())
+    }
+
+    /// Probabilities by field and label of heads that need not be the ones that serve, with the neighbours of now; the
+    /// fields are those of `model` that the closed set has.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for an unknown department.
+    pub fn predict_with(
+        &self,
+        department: &str,
+        model: &DepartmentModel,
+        readings: &[Reading<'_>],
+    ) -> Result<Vec<BTreeMap<String, Vec<f32>>>> {
+        let department = self.department(department)?;
+        let department = read(&department);
+        Ok(readings.par_iter().map(|reading| department.predict_with(model, reading)).collect())
     }
 
     /// Confidence from which `label` (its position in the head) meets a precision target; none where none could be

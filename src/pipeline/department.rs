@@ -9,7 +9,7 @@ use crate::classify::{DepartmentModel, Features, FieldModel, NEIGHBOURS, Standar
 use crate::embed::{Encoder, Prompt};
 use crate::error::{Error, Result};
 use crate::pipeline::general::General;
-use crate::pipeline::{DepartmentStatistics, TICKET_TOKENS};
+use crate::pipeline::{DepartmentStatistics, LoadTurn, TICKET_TOKENS};
 use crate::retrieve::{Entry, Index, PassageVector, Pool};
 use crate::store::{Change, Changed, Derived, Kind};
 use crate::suggest::decide::{Assessment, Neighbour, abstain, decide};
@@ -33,6 +33,8 @@ pub(super) struct Department {
     general_standardiser: Standardiser,
     tally: Tally,
     applied_seq: u64,
+    /// Turn of the load whose closed set and heads are in force.
+    pub(super) loaded: LoadTurn,
 }
 
 /// What an answer shows of a ticket.
@@ -111,6 +113,7 @@ impl Department {
             general_standardiser: general.standardiser.clone(),
             tally: Tally::default(),
             applied_seq: 0,
+            loaded: LoadTurn(0),
         })
     }
 
@@ -199,15 +202,7 @@ impl Department {
 
     /// Decides on every field of the taxonomy.
     pub(super) fn assess(&self, reading: &Reading<'_>, top_n: usize) -> BTreeMap<String, FieldAssessment> {
-        let not_itself = |id: &str| id != reading.id;
-        let nearest = self.index.nearest_standardised(
-            reading.vector,
-            self.standardiser.mean(),
-            self.standardiser.deviation(),
-            // Some neighbours have no value in some field.
-            3 * NEIGHBOURS,
-            &not_itself,
-        );
+        let nearest = self.nearest(&self.standardiser, reading);
         let assess = |field: &Field| (field.id.clone(), self.assess_field(field, reading, &nearest, top_n));
         self.taxonomy.fields.iter().map(assess).collect()
     }
@@ -231,19 +226,7 @@ impl Department {
             };
         };
         let label_ids = head.label_ids();
-        let mut neighbours: Vec<Neighbour<'_>> = Vec::with_capacity(NEIGHBOURS);
-        let mut votes: Vec<(u32, f32)> = Vec::with_capacity(NEIGHBOURS);
-        for (id, similarity) in nearest {
-            if neighbours.len() == NEIGHBOURS {
-                break;
-            }
-            let Some((ticket, document)) = self.tickets.get_key_value(id) else { continue };
-            let Some(label) = document.labels.get(&field.id).and_then(|value| field.resolve(value)) else { continue };
-            neighbours.push(Neighbour { ticket, label: &label.id, score: *similarity, text: &document.text });
-            if let Some(index) = label_ids.iter().position(|known| *known == label.id) {
-                votes.push((index as u32, *similarity));
-            }
-        }
+        let (neighbours, votes) = self.neighbours(field, label_ids, nearest);
         let features = Features { text: reading.text, vector: reading.vector, neighbours: &votes };
         let prediction = head.predict(&self.standardiser, &features);
         let examples: Vec<u32> = label_ids
@@ -271,6 +254,53 @@ impl Department {
             novelty: prediction.novelty,
             by_member: prediction.by_member,
         }
+    }
+
+    /// The nearest resolved tickets that have a label of the field now, and their votes for the labels of a head.
+    fn neighbours<'a>(
+        &'a self,
+        field: &'a Field,
+        label_ids: &[String],
+        nearest: &[(String, f32)],
+    ) -> (Vec<Neighbour<'a>>, Vec<(u32, f32)>) {
+        let mut neighbours: Vec<Neighbour<'_>> = Vec::with_capacity(NEIGHBOURS);
+        let mut votes: Vec<(u32, f32)> = Vec::with_capacity(NEIGHBOURS);
+        for (id, similarity) in nearest {
+            if neighbours.len() == NEIGHBOURS {
+                break;
+            }
+            let Some((ticket, document)) = self.tickets.get_key_value(id) else { continue };
+            let Some(label) = document.labels.get(&field.id).and_then(|value| field.resolve(value)) else { continue };
+            neighbours.push(Neighbour { ticket, label: &label.id, score: *similarity, text: &document.text });
+            if let Some(index) = label_ids.iter().position(|known| *known == label.id) {
+                votes.push((index as u32, *similarity));
+            }
+        }
+        (neighbours, votes)
+    }
+
+    /// Probabilities by field and label of heads that need not be the ones in force, with the neighbours of now.
+    pub(super) fn predict_with(&self, model: &DepartmentModel, reading: &Reading<'_>) -> BTreeMap<String, Vec<f32>> {
+        let nearest = self.nearest(&model.standardiser, reading);
+        let of_field = |field: &Field| {
+            let head = model.fields.get(&field.id)?;
+            let (_, votes) = self.neighbours(field, head.label_ids(), &nearest);
+            let features = Features { text: reading.text, vector: reading.vector, neighbours: &votes };
+            Some((field.id.clone(), head.predict(&model.standardiser, &features).probabilities))
+        };
+        self.taxonomy.fields.iter().filter_map(of_field).collect()
+    }
+
+    /// Resolved tickets nearest to a reading, itself left out.
+    fn nearest(&self, standardiser: &Standardiser, reading: &Reading<'_>) -> Vec<(String, f32)> {
+        self.index.nearest_standardised(
+            reading.vector,
+            standardiser.mean(),
+            standardiser.deviation(),
+            // Some neighbours have no value in some field.
+            3 * NEIGHBOURS,
+            &|id: &str| id != reading.id,
+        )
     }
 
     /// The head that decides on a field, trained or made of label names.

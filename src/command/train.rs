@@ -139,8 +139,11 @@ pub(super) async fn models(settings: Settings, command: ModelsCommand) -> anyhow
             println!("Version {version} of department {department} serves from the next start on.");
         }
         ModelsCommand::Rollback { department } => {
-            let store = Store::open(&settings.data_dir).await?;
-            let version = store.rollback(&department).await?;
+            let session = Session::open(settings).await?;
+            if let Some(former) = session.store.activations(&department, 2).await?.get(1) {
+                train::check_usable(&session.store, &session.pipeline, &department, *former).await?;
+            }
+            let version = session.store.rollback(&department).await?;
             println!("Version {version} of department {department} serves again from the next start on.");
         }
         ModelsCommand::Prune { keep, department, json } => {

@@ -255,7 +255,7 @@ mod tests {
         assert!(
             shown.contains("[train]\nevery_hours = 24.0\nmin_changes = 7\nmax_loss = 0.02\nmax_label_loss = 0.0\n")
         );
-        assert_eq!(load(&shown).unwrap(), set);
+        assert_eq!(load(&shown).unwrap().train, set.train);
         assert_eq!(load(&usual.to_toml()).unwrap().train, usual.train);
         for (toml, named) in [
             ("every_hours = -1", "train.every_hours"),

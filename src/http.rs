@@ -18,8 +18,8 @@ mod triage;
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;

@@ -20,11 +20,8 @@ pub(super) async fn train(settings: Settings, arguments: TrainArgs) -> anyhow::R
         None => session.store.departments().await?,
     };
     session.catch_up().await?;
-    let order = Order {
-        fields: arguments.fields,
-        gate: session.settings.train.gate,
-        promote_anyway: arguments.promote_anyway,
-    };
+    let order =
+        Order { fields: arguments.fields, gate: session.settings.train.gate, promote_anyway: arguments.promote_anyway };
     let mut all = serde_json::Map::new();
     let mut is_any_held_back = false;
     for department in departments {

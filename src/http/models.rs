@@ -14,9 +14,9 @@ use utoipa::{IntoParams, ToSchema};
 use crate::error::Error;
 use crate::http::body::{self, Path, Query};
 use crate::http::problem::Problem;
+use crate::http::training::Training;
 use crate::http::{App, detached};
 use crate::store::ModelInfo;
-use crate::http::training::Training;
 use crate::train::{self, Fitting, Order};
 
 /// What decides.

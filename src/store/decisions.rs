@@ -64,9 +64,8 @@ pub(super) fn record(connection: &Connection, department: &str, decisions: Vec<(
         new.check()?;
         let id = new.id.clone();
         let stored = ticket(connection, department, &id)?;
-        let is_stale = stored
-            .as_ref()
-            .is_none_or(|stored| !stored.is_resolved() && ticket_hash(stored) != ticket_hash(&new));
+        let is_stale =
+            stored.as_ref().is_none_or(|stored| !stored.is_resolved() && ticket_hash(stored) != ticket_hash(&new));
         if is_stale {
             // What the service decides is no outcome: only an import or an outcome resolves a ticket. The labels that a
             // ticket arrives with may be what this service has set in the frontend, so they must not wait here for an

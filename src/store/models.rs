@@ -111,9 +111,8 @@ pub(super) fn activations(connection: &Connection, department: &str, limit: usiz
 /// stay in any case, and so does the newest one, whose number must not be given again. Returns what was deleted, ascending.
 pub(super) fn prune(connection: &Connection, department: &str, keep: u32) -> Result<Vec<u32>, Fault> {
     let needed = activations(connection, department, 1 + ROLLBACKS_KEPT)?;
-    let mut statement = connection.prepare_cached(
-        "SELECT version FROM models WHERE department = ?1 ORDER BY version DESC LIMIT -1 OFFSET ?2",
-    )?;
+    let mut statement = connection
+        .prepare_cached("SELECT version FROM models WHERE department = ?1 ORDER BY version DESC LIMIT -1 OFFSET ?2")?;
     let older = statement.query_map(params![department, keep.max(1)], |row| row.get(0))?;
     let mut pruned: Vec<u32> = older.collect::<Result<_, _>>()?;
     pruned.retain(|version| !needed.contains(version));

@@ -94,7 +94,7 @@ pub struct Verdict {
 pub(super) enum Contest {
     /// Both have it; the tickets may be none.
     Both(Vec<HeldOut>),
-    /// The challenger has lost it, for this reason.
+    /// The challenger has lost it, or cannot be checked on it, for this reason.
     Lost(String),
 }
 
@@ -143,9 +143,8 @@ pub(super) fn judge(gate: &Gate, champion: u32, contests: BTreeMap<String, Conte
         let rows = match contest {
             Contest::Both(rows) => rows,
             Contest::Lost(reason) => {
-                faults.push(format!(
-                    "Version {champion} decides on field {field}, and the new heads would not: {reason}."
-                ));
+                faults
+                    .push(format!("Version {champion} decides on field {field}, and the new heads cannot: {reason}."));
                 continue;
             }
         };
@@ -215,9 +214,8 @@ fn points(difference: f64) -> String {
 /// 95 % interval of the mean of paired differences, each -1, 0 or 1.
 fn interval(gains: &[i8]) -> (f64, f64) {
     let mut random = SplitMix64(SEED);
-    let mut sums: Vec<i64> = (0..RESAMPLES)
-        .map(|_| (0..gains.len()).map(|_| i64::from(gains[random.below(gains.len())])).sum())
-        .collect();
+    let mut sums: Vec<i64> =
+        (0..RESAMPLES).map(|_| (0..gains.len()).map(|_| i64::from(gains[random.below(gains.len())])).sum()).collect();
     sums.sort_unstable();
     let quantile = |q: f64| {
         let at = (q * (RESAMPLES - 1) as f64).round() as usize;
@@ -296,8 +294,10 @@ mod tests {
         assert!(!verdict.promoted);
         assert_eq!(
             verdict.reasons,
-            ["Of 20 held-out tickets with label rare of field category, 75.0 % would be found after 90.0 % with version \
-              4, and 10.0 points is the most a label may lose."]
+            [
+                "Of 20 held-out tickets with label rare of field category, 75.0 % would be found after 90.0 % with version \
+              4, and 10.0 points is the most a label may lose."
+            ]
         );
         let mut all = rows("rare", 19, 18, 15);
         all.extend(rows("usual", 100, 80, 85));
@@ -331,7 +331,9 @@ mod tests {
         assert!(!verdict.promoted);
         assert_eq!(
             verdict.reasons,
-            ["Version 1 decides on field priority, and the new heads would not: all resolved tickets have the same value."]
+            [
+                "Version 1 decides on field priority, and the new heads would not: all resolved tickets have the same value."
+            ]
         );
     }
 

@@ -93,6 +93,11 @@ impl Champion {
         for field in &challenger.taxonomy.fields {
             let Some(former) = self.model.fields.get(&field.id) else { continue };
             match challenger.model.fields.get(&field.id) {
+                Some(new) if new.out_of_fold().is_empty() && !former.out_of_fold().is_empty() => {
+                    // All texts are alike, say. Nobody knows how good such heads are, so they replace none that is known.
+                    let reason = "none of its examples could be held out to check it on".to_owned();
+                    contests.insert(field.id.clone(), Contest::Lost(reason));
+                }
                 Some(new) if (challenger.is_new)(&field.id) => {
                     compared.push((field, former, new, self.slice(field, former, new, &by_id)));
                 }

@@ -103,7 +103,8 @@ mod tests {
         let category = json!({"examples": 90, "labels": 12, "accuracy_out_of_fold": 0.84, "coverage_out_of_fold": 0.5, "precision_target": 0.8});
         let before = Fitting::of(&with(json!({"category": category})));
         assert_eq!(before.summary(), "category 84.0 %; no verdict");
-        let verdict = json!({"promoted": false, "champion": 1, "fields": {}, "reasons": ["Field category would fall."]});
+        let verdict =
+            json!({"promoted": false, "champion": 1, "fields": {}, "reasons": ["Field category would fall."]});
         let now =
             Fitting::of(&with(json!({"fields": {"category": category.clone()}, "skipped": {}, "verdict": verdict})));
         assert_eq!(now.summary(), "category 84.0 %; held back for version 1");

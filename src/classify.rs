@@ -37,6 +37,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::folds::wording;
 pub use self::standardise::Standardiser;
 
 use self::names::Names;

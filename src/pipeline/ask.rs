@@ -71,8 +71,8 @@ impl Pipeline {
         Ok(readings.par_iter().map(|reading| department.assess(reading, usize::MAX)).collect())
     }
 
-    /// Probabilities by field and label of heads that need not be the ones that serve, with the neighbours of now; the
-    /// fields are those of `model` that the closed set has.
+    /// Probabilities by field and label of heads that need not be the ones that serve, with the neighbours of now as far
+    /// as `may_vote` (reading, neighbour) lets them; the fields are those of `model` that the closed set has.
     ///
     /// # Errors
     /// [`Error::NotFound`] for an unknown department.
@@ -81,10 +81,11 @@ impl Pipeline {
         department: &str,
         model: &DepartmentModel,
         readings: &[Reading<'_>],
+        may_vote: &(dyn Fn(&str, &str) -> bool + Sync),
     ) -> Result<Vec<BTreeMap<String, Vec<f32>>>> {
         let department = self.department(department)?;
         let department = read(&department);
-        Ok(readings.par_iter().map(|reading| department.predict_with(model, reading)).collect())
+        Ok(readings.par_iter().map(|reading| department.predict_with(model, reading, may_vote)).collect())
     }
 
     /// Confidence from which `label` (its position in the head) meets a precision target; none where none could be

@@ -202,7 +202,7 @@ impl Department {
 
     /// Decides on every field of the taxonomy.
     pub(super) fn assess(&self, reading: &Reading<'_>, top_n: usize) -> BTreeMap<String, FieldAssessment> {
-        let nearest = self.nearest(&self.standardiser, reading);
+        let nearest = self.nearest(&self.standardiser, reading, &|_| true);
         let assess = |field: &Field| (field.id.clone(), self.assess_field(field, reading, &nearest, top_n));
         self.taxonomy.fields.iter().map(assess).collect()
     }
@@ -279,9 +279,15 @@ impl Department {
         (neighbours, votes)
     }
 
-    /// Probabilities by field and label of heads that need not be the ones in force, with the neighbours of now.
-    pub(super) fn predict_with(&self, model: &DepartmentModel, reading: &Reading<'_>) -> BTreeMap<String, Vec<f32>> {
-        let nearest = self.nearest(&model.standardiser, reading);
+    /// Probabilities by field and label of heads that need not be the ones in force, with the neighbours of now as far as
+    /// `may_vote` (reading, neighbour) lets them.
+    pub(super) fn predict_with(
+        &self,
+        model: &DepartmentModel,
+        reading: &Reading<'_>,
+        may_vote: &dyn Fn(&str, &str) -> bool,
+    ) -> BTreeMap<String, Vec<f32>> {
+        let nearest = self.nearest(&model.standardiser, reading, &|id| may_vote(reading.id, id));
         let of_field = |field: &Field| {
             let head = model.fields.get(&field.id)?;
             let (_, votes) = self.neighbours(field, head.label_ids(), &nearest);
@@ -292,14 +298,19 @@ impl Department {
     }
 
     /// Resolved tickets nearest to a reading, itself left out.
-    fn nearest(&self, standardiser: &Standardiser, reading: &Reading<'_>) -> Vec<(String, f32)> {
+    fn nearest(
+        &self,
+        standardiser: &Standardiser,
+        reading: &Reading<'_>,
+        keep: &dyn Fn(&str) -> bool,
+    ) -> Vec<(String, f32)> {
         self.index.nearest_standardised(
             reading.vector,
             standardiser.mean(),
             standardiser.deviation(),
             // Some neighbours have no value in some field.
             3 * NEIGHBOURS,
-            &|id: &str| id != reading.id,
+            &|id: &str| id != reading.id && keep(id),
         )
     }
 

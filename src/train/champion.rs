@@ -1,12 +1,12 @@
 //! Here are the heads that serve and new ones, give me what both say of tickets that neither had learnt from.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
 use super::challenge::{Contest, HeldOut};
 use super::{Example, vector};
-use crate::classify::{DepartmentModel, FieldModel, OutOfFold};
+use crate::classify::{DepartmentModel, FieldModel, OutOfFold, wording};
 use crate::error::Result;
 use crate::pipeline::{Pipeline, Reading};
 use crate::store::Store;
@@ -86,8 +86,7 @@ impl Champion {
         department: &str,
         challenger: &Challenger<'_>,
     ) -> Result<BTreeMap<String, Contest>> {
-        let by_id: HashMap<&str, &Example> =
-            challenger.examples.iter().map(|example| (example.ticket.id.as_str(), example)).collect();
+        let known = Known::new(challenger.examples, self);
         let mut contests = BTreeMap::new();
         let mut compared = Vec::new();
         for field in &challenger.taxonomy.fields {
@@ -99,7 +98,7 @@ impl Champion {
                     contests.insert(field.id.clone(), Contest::Lost(reason));
                 }
                 Some(new) if (challenger.is_new)(&field.id) => {
-                    compared.push((field, former, new, self.slice(field, former, new, &by_id)));
+                    compared.push((field, former, new, self.slice(field, former, new, &known)));
                 }
                 Some(_) => {}
                 // A field that follows from others, or that nothing may be given for, has no need of a head.
@@ -114,8 +113,9 @@ impl Champion {
         to_ask.sort_unstable();
         to_ask.dedup();
         let step = to_ask.len().div_ceil(MOST_ASKED).max(1);
-        let asked: Vec<&Example> = to_ask.iter().step_by(step).filter_map(|id| by_id.get(id).copied()).collect();
-        let said = self.ask(pipeline, department, &asked)?;
+        let asked: Vec<&Example> =
+            to_ask.iter().step_by(step).filter_map(|id| known.examples.get(id).copied()).collect();
+        let said = self.ask(pipeline, department, &asked, &known)?;
         for (field, former, new, slice) in compared {
             let mut rows = Vec::new();
             for row in new.out_of_fold() {
@@ -138,13 +138,7 @@ impl Champion {
     }
 
     /// Which of the challenger's held-out tickets the champion can be compared on.
-    fn slice<'a>(
-        &self,
-        field: &Field,
-        former: &FieldModel,
-        new: &'a FieldModel,
-        by_id: &HashMap<&str, &Example>,
-    ) -> Slice<'a> {
+    fn slice<'a>(&self, field: &Field, former: &FieldModel, new: &'a FieldModel, known: &Known<'_>) -> Slice<'a> {
         let rows = former.out_of_fold();
         let of_former: HashMap<&str, _> = rows.iter().map(|row| (row.ticket.as_str(), row)).collect();
         // Of very many examples only a part was held out in turn; who is not among them may still have been learnt from.
@@ -157,10 +151,11 @@ impl Champion {
                 slice.remembered.extend(likeliest_of_row(field, former, row).map(|label| (ticket, label)));
                 continue;
             }
-            let Some(example) = by_id.get(ticket) else { continue };
+            let Some(example) = known.examples.get(ticket) else { continue };
             let was_open = example.ticket.resolved_at.is_some_and(|at| at > self.created_at);
             let is_unseen = example.seq > self.data_seq && (all_were_held_out || was_open);
-            if is_unseen {
+            // The challenger's rows were predicted without their near-copies, so the champion must not have one either.
+            if is_unseen && !known.has_learnt_copy(ticket) {
                 slice.to_ask.push(ticket);
             }
         }
@@ -173,6 +168,7 @@ impl Champion {
         pipeline: &Pipeline,
         department: &str,
         examples: &[&'a Example],
+        known: &Known<'_>,
     ) -> Result<HashMap<&'a str, BTreeMap<String, Vec<f32>>>> {
         if examples.is_empty() {
             return Ok(HashMap::new());
@@ -187,8 +183,42 @@ impl Champion {
                 vector: vector(example, dim),
             })
             .collect();
-        let said = pipeline.predict_with(department, &self.model, &readings)?;
+        let may_vote = |asked: &str, neighbour: &str| !known.are_copies(asked, neighbour);
+        let said = pipeline.predict_with(department, &self.model, &readings, &may_vote)?;
         Ok(examples.iter().map(|example| example.ticket.id.as_str()).zip(said).collect())
+    }
+}
+
+/// The resolved tickets of now, and which of them are near-copies of each other.
+struct Known<'a> {
+    examples: HashMap<&'a str, &'a Example>,
+    /// Wording by ticket; tickets without letters are not there, because nothing says that they are copies.
+    wordings: HashMap<&'a str, String>,
+    /// Wordings that the champion has learnt from.
+    learnt: HashSet<String>,
+}
+
+impl<'a> Known<'a> {
+    fn new(examples: &'a [Example], champion: &'a Champion) -> Known<'a> {
+        let id = |example: &'a Example| example.ticket.id.as_str();
+        let wordings: HashMap<&str, String> = examples
+            .iter()
+            .map(|example| (id(example), wording(&example.derived.text)))
+            .filter(|(_, wording)| !wording.is_empty())
+            .collect();
+        let seen = examples.iter().filter(|example| example.seq <= champion.data_seq).map(id);
+        let held_out = champion.model.fields.values().flat_map(FieldModel::out_of_fold);
+        let learnt = seen.chain(held_out.map(|row| row.ticket.as_str()));
+        let learnt = learnt.filter_map(|ticket| wordings.get(ticket).cloned()).collect();
+        Known { examples: examples.iter().map(|example| (id(example), example)).collect(), wordings, learnt }
+    }
+
+    fn has_learnt_copy(&self, ticket: &str) -> bool {
+        self.wordings.get(ticket).is_some_and(|wording| self.learnt.contains(wording))
+    }
+
+    fn are_copies(&self, a: &str, b: &str) -> bool {
+        self.wordings.get(a).is_some_and(|wording| self.wordings.get(b) == Some(wording))
     }
 }
 

@@ -31,7 +31,7 @@ fn tickets(bodies: Bodies) -> Vec<Value> {
     for n in 0..30 {
         for (label, texts) in TELLING {
             let body = match bodies {
-                Bodies::Telling => texts[n % 3].to_owned(),
+                Bodies::Telling => format!("{}, {}", texts[n % 3], IDLE[n % 10]),
                 Bodies::Idle => format!("Bitte um Hilfe {}", IDLE[n % 10]),
                 Bodies::Alike => "Bitte um Hilfe".to_owned(),
             };
@@ -74,14 +74,14 @@ fn a_version_that_loses_is_kept_but_does_not_serve_unless_that_is_asked_for() {
     let held_back = run(&["train"]);
     assert_eq!(held_back.code, 3, "{}", held_back.stderr);
     assert!(held_back.stdout.contains("Version 3 of department it is held back"), "{}", held_back.stdout);
-    assert!(held_back.stdout.contains("Field category would fall from 95.0 %"), "{}", held_back.stdout);
+    assert!(held_back.stdout.contains("Field category would fall from 100.0 %"), "{}", held_back.stdout);
     let list = run(&["models", "list"]).stdout;
     let of_versions: Vec<&str> = list.lines().collect();
     assert!(of_versions[1].starts_with("it/2 (serves)"), "{list}");
-    assert!(of_versions[1].ends_with("category 95.0 %; promoted over version 1"), "{list}");
+    assert!(of_versions[1].ends_with("category 100.0 %; promoted over version 1"), "{list}");
     assert!(of_versions[2].starts_with("it/3 of") && of_versions[2].ends_with("held back for version 2"), "{list}");
     let shown = run(&["models", "show", "3"]);
-    assert!(shown.stdout.contains("Field category would fall from 95.0 %"), "{}{}", shown.stdout, shown.stderr);
+    assert!(shown.stdout.contains("Field category would fall from 100.0 %"), "{}{}", shown.stdout, shown.stderr);
     let shown: Value = serde_json::from_str(&run(&["models", "show", "3", "--json"]).stdout).unwrap();
     assert_eq!((&shown["version"], &shown["metrics"]["verdict"]["promoted"]), (&json!(3), &json!(false)));
     let missing = run(&["models", "show", "9"]);
@@ -282,6 +282,12 @@ async fn the_interface_holds_back_promotes_anyway_and_shows_why() {
     assert!(verdict["reasons"][0].as_str().unwrap().starts_with("Field category would fall"), "{shown}");
     let third = train(true).await;
     assert_eq!(third["models"][2]["active"], true, "{third}");
+    // Texts that are all alike cannot be held out, and what cannot be checked replaces nothing.
+    assert_eq!(app.post("/v1/tickets", &upload(Bodies::Alike)).await.status, 200);
+    let unchecked = train(false).await;
+    let reason = unchecked["models"][3]["metrics"]["verdict"]["reasons"][0].as_str().unwrap();
+    assert!(reason.ends_with("none of its examples could be held out to check it on."), "{reason}");
+    assert_eq!(unchecked["models"][2]["active"], true, "{unchecked}");
     assert_eq!(app.get("/v1/models/9?department=it").await.status, 404);
     assert_eq!(app.get("/v1/models/1?department=hr").await.status, 404);
 
@@ -293,15 +299,15 @@ async fn the_interface_holds_back_promotes_anyway_and_shows_why() {
         metrics: json!({}),
         activate: false,
     };
-    assert_eq!(app.state.store.put_model("it", foreign).await.unwrap(), 4);
-    let refused = app.post("/v1/models/4/promote?department=it", &json!({})).await;
+    assert_eq!(app.state.store.put_model("it", foreign).await.unwrap(), 5);
+    let refused = app.post("/v1/models/5/promote?department=it", &json!({})).await;
     assert_eq!(refused.status, 409, "{}", refused.body);
     assert!(
-        refused.body.contains("version 4 cannot serve") && refused.body.contains("triage train"),
+        refused.body.contains("version 5 cannot serve") && refused.body.contains("triage train"),
         "{}",
         refused.body
     );
-    assert_eq!(app.get("/v1/models/4?department=it").await.json()["usable"], false);
+    assert_eq!(app.get("/v1/models/5?department=it").await.json()["usable"], false);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -323,6 +329,12 @@ async fn a_ticket_the_champion_never_saw_is_put_to_it_and_a_lost_field_holds_bac
     // Forty it remembers, and twenty it is asked about.
     assert_eq!(grown.verdict.fields["category"].n, 60, "{:?}", grown.verdict);
     assert!(grown.verdict.fields["category"].accuracy_champion > 0.95, "{:?}", grown.verdict);
+    // A copy of a ticket that it has learnt from would be no question to it.
+    let copies: Vec<Value> = (0..5)
+        .map(|n| json!({"id": format!("copy-{n}"), "body": format!("DER VPN-Tunnel bricht ab! Montag, Platz {n}{n}{n}"), "labels": {"category": "vpn"}}))
+        .collect();
+    upload(&copies).await;
+    assert_eq!(train_here(&app, "it").await.verdict.fields["category"].n, 60);
 
     // All tickets now have the same queue, so that it cannot be told apart any more.
     all.iter_mut().for_each(|ticket| ticket["labels"]["queue"] = json!("first"));
@@ -335,12 +347,6 @@ async fn a_ticket_the_champion_never_saw_is_put_to_it_and_a_lost_field_holds_bac
     put_taxonomy(&app, "it", &taxonomy).await;
     let deleted = train_here(&app, "it").await;
     assert!(deleted.verdict.promoted, "{:?}", deleted.verdict);
-
-    // Texts that are all alike cannot be held out, and what cannot be checked replaces nothing.
-    upload(&tickets(Bodies::Alike)).await;
-    let unchecked = train_here(&app, "it").await;
-    assert!(unchecked.is_held_back(), "{:?}", unchecked.verdict);
-    assert!(unchecked.verdict.reasons[0].ends_with("none of its examples could be held out to check it on."));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -332,7 +332,7 @@ mod tests {
         assert_eq!(
             verdict.reasons,
             [
-                "Version 1 decides on field priority, and the new heads would not: all resolved tickets have the same value."
+                "Version 1 decides on field priority, and the new heads cannot: all resolved tickets have the same value."
             ]
         );
     }

@@ -40,6 +40,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::folds::wording;
 pub use self::standardise::Standardiser;
 pub use self::thresholds::{SimulatedLabel, SimulatedTicket, Simulation};
 

@@ -44,7 +44,7 @@ async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<ExitCo
         }
         Command::Import(arguments) => records::import(settings, arguments).await?,
         Command::Export(arguments) => records::export(settings, arguments).await?,
-        Command::Train(arguments) => train::train(settings, arguments).await?,
+        Command::Train(arguments) => return train::train(settings, arguments).await,
         Command::Models(arguments) => train::models(settings, arguments).await?,
         Command::Eval(arguments) => return eval::eval(settings, *arguments).await,
         Command::Ask(arguments) => ask::ask(settings, arguments).await?,
@@ -91,14 +91,19 @@ impl Session {
 
     /// The department that was named, or the only one there is.
     async fn department(&self, named: Option<String>) -> anyhow::Result<String> {
-        let mut known = self.store.departments().await?;
-        match named {
-            Some(named) if known.contains(&named) => Ok(named),
-            Some(named) => bail!("there is no department {named:?}; known are: {}", listed(&known)),
-            None if known.len() == 1 => Ok(known.remove(0)),
-            None if known.is_empty() => bail!("the store is empty; `triage import` or `triage demo` fills it"),
-            None => bail!("name one with --department: {}", listed(&known)),
-        }
+        department(&self.store, named).await
+    }
+}
+
+/// The department that was named, or the only one there is.
+async fn department(store: &Store, named: Option<String>) -> anyhow::Result<String> {
+    let mut known = store.departments().await?;
+    match named {
+        Some(named) if known.contains(&named) => Ok(named),
+        Some(named) => bail!("there is no department {named:?}; known are: {}", listed(&known)),
+        None if known.len() == 1 => Ok(known.remove(0)),
+        None if known.is_empty() => bail!("the store is empty; `triage import` or `triage demo` fills it"),
+        None => bail!("name one with --department: {}", listed(&known)),
     }
 }
 

@@ -12,16 +12,19 @@ mod models;
 mod problem;
 mod records;
 mod search;
+mod training;
 mod triage;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::RwLock;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -32,12 +35,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
+pub use self::training::follow_schedule;
 use crate::error::{Error, Result};
 use crate::http::problem::Problem;
 use crate::jobs::Follower;
 use crate::pipeline::Pipeline;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use crate::train::Gate;
 use crate::worker::Worker;
 
 /// All routes.
@@ -75,6 +80,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(departments::list))
         .routes(routes!(departments::show_taxonomy, departments::put_taxonomy))
         .routes(routes!(models::list))
+        .routes(routes!(models::show))
         .routes(routes!(models::train))
         .routes(routes!(models::promote))
         .routes(routes!(models::roll_back))
@@ -97,7 +103,11 @@ pub struct App {
     pub follower: Follower,
     metrics: Metrics,
     limits: Limits,
+    /// How much new heads may lose against those that serve.
+    gate: Gate,
     is_training: AtomicBool,
+    /// When each department was last tried to train, by this process.
+    attempts: Mutex<HashMap<String, DateTime<Utc>>>,
     /// Read by what adds labels, written by what replaces a closed set or changes the heads: what the pipeline loads
     /// is then what was stored last.
     closed_sets: RwLock<()>,
@@ -106,9 +116,23 @@ pub struct App {
 impl App {
     /// Puts the parts together.
     pub fn new(store: Store, pipeline: Arc<Pipeline>, worker: Worker, follower: Follower, metrics: Metrics) -> App {
-        let limits = Limits::default();
-        let (is_training, closed_sets) = (AtomicBool::new(false), RwLock::new(()));
-        App { store, pipeline, worker, follower, metrics, limits, is_training, closed_sets }
+        App {
+            store,
+            pipeline,
+            worker,
+            follower,
+            metrics,
+            limits: Limits::default(),
+            gate: Gate::default(),
+            is_training: AtomicBool::new(false),
+            attempts: Mutex::default(),
+            closed_sets: RwLock::new(()),
+        }
+    }
+
+    /// The same with another gate for new heads.
+    pub fn with_gate(self, gate: Gate) -> App {
+        App { gate, ..self }
     }
 }
 

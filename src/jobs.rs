@@ -35,24 +35,37 @@ pub async fn load_departments(store: &Store, pipeline: &Pipeline) -> Result<()> 
     Ok(())
 }
 
-/// Loads one department's closed set and active heads into the pipeline.
+/// Loads one department's closed set and active heads into the pipeline. Loads may overlap: what was stored last stays.
 ///
 /// # Errors
 /// [`Error::NotFound`] for an unknown department; when the store cannot be read.
 pub async fn load_department(store: &Store, pipeline: &Pipeline, department: &str) -> Result<()> {
+    let turn = pipeline.begin_load();
     let (taxonomy, _) = store
         .taxonomy(department)
         .await?
         .ok_or_else(|| Error::NotFound { what: "department", id: department.to_owned() })?;
-    pipeline.set_taxonomy(department, taxonomy)?;
-    let Some((version, blob)) = store.active_model(department).await? else {
-        return pipeline.set_model(department, None);
+    let model = match store.active_model(department).await? {
+        None => None,
+        Some((version, blob)) => {
+            let usable = DepartmentModel::load(&blob).and_then(|model| {
+                pipeline.check_usable(department, version, &model.encoder, model.text_version).map(|()| model)
+            });
+            match usable {
+                Ok(model) => Some((version, model)),
+                Err(error) => {
+                    tracing::warn!(
+                        department,
+                        version,
+                        %error,
+                        "the trained heads cannot be used, deciding by names and neighbours"
+                    );
+                    None
+                }
+            }
+        }
     };
-    let loaded = DepartmentModel::load(&blob).and_then(|model| pipeline.set_model(department, Some((version, model))));
-    if let Err(error) = loaded {
-        tracing::warn!(department, version, %error, "the trained heads cannot be used, deciding by names and neighbours");
-        pipeline.set_model(department, None)?;
-    }
+    pipeline.load(department, turn, taxonomy, model)?;
     Ok(())
 }
 

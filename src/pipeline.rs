@@ -6,20 +6,22 @@
 //! knows no network and no store connection. A department is a wall: everything below the encoder is per department.
 
 mod ask;
+mod assess;
 mod department;
 mod general;
 mod take_in;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use self::assess::{FieldAssessment, Reading};
 use self::department::Department;
 pub(crate) use self::department::label_names;
-pub use self::department::{FieldAssessment, Reading};
 use self::general::General;
 use crate::classify::DepartmentModel;
 use crate::embed::Encoder;
@@ -42,8 +44,14 @@ pub struct Pipeline {
     departments: RwLock<HashMap<String, Arc<RwLock<Department>>>>,
     /// Held while a department is opened.
     opening: Mutex<()>,
+    /// Turns given to loads so far.
+    turns: AtomicU64,
     general: OnceLock<General>,
 }
+
+/// The place of one load among the loads of a pipeline, see [`Pipeline::begin_load`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LoadTurn(u64);
 
 /// A ticket to triage.
 pub struct Request<'a> {
@@ -151,6 +159,7 @@ impl Pipeline {
             index_dir: index_dir.to_owned(),
             departments: RwLock::default(),
             opening: Mutex::default(),
+            turns: AtomicU64::new(0),
             general: OnceLock::new(),
         }
     }
@@ -190,23 +199,63 @@ impl Pipeline {
     /// # Errors
     /// When the heads were made with another encoder or text version: such features mean something else.
     pub fn set_model(&self, department: &str, model: Option<(u32, DepartmentModel)>) -> Result<()> {
-        if let Some((version, model)) = &model
-            && !self.can_use(model)
-        {
-            return Err(Error::Model {
-                path: PathBuf::from(format!("{department}/{version}")),
-                reason: format!(
-                    "was fitted with {} and text version {}, and {} and {TEXT_VERSION} are in use; run \
-                     `triage train --department {department}`",
-                    model.encoder,
-                    model.text_version,
-                    self.encoder.fingerprint()
-                ),
-            });
+        if let Some((version, model)) = &model {
+            self.check_usable(department, *version, &model.encoder, model.text_version)?;
         }
         let entry = self.department_or_new(department)?;
         write(&entry).set_model(model);
         Ok(())
+    }
+
+    /// Takes a turn for a load of a department; to be called before its closed set and heads are read from the store.
+    pub fn begin_load(&self) -> LoadTurn {
+        LoadTurn(self.turns.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    /// Sets closed set and heads of a department together, as they were read after `turn` was taken. Does nothing when
+    /// a load with a later turn came first: that one has read all that was stored before its turn, and every writer loads
+    /// after its write, so loads may overlap and the newest state stays. True when this one was set.
+    ///
+    /// # Errors
+    /// As [`Pipeline::set_taxonomy`] and [`Pipeline::set_model`]; nothing is set then.
+    pub fn load(
+        &self,
+        department: &str,
+        turn: LoadTurn,
+        taxonomy: Taxonomy,
+        model: Option<(u32, DepartmentModel)>,
+    ) -> Result<bool> {
+        if let Some((version, model)) = &model {
+            self.check_usable(department, *version, &model.encoder, model.text_version)?;
+        }
+        let heads = department::untrained_heads(&self.encoder, self.general()?, &taxonomy)?;
+        let entry = self.department_or_new(department)?;
+        let mut department = write(&entry);
+        if department.loaded > turn {
+            return Ok(false);
+        }
+        department.loaded = turn;
+        department.set_taxonomy(taxonomy, heads);
+        department.set_model(model);
+        Ok(true)
+    }
+
+    /// Checks that heads were fitted with this encoder and text version: other features mean something else.
+    ///
+    /// # Errors
+    /// [`Error::Model`] with what to do.
+    pub fn check_usable(&self, department: &str, version: u32, encoder: &str, text_version: u32) -> Result<()> {
+        if encoder == self.encoder.fingerprint() && text_version == TEXT_VERSION {
+            return Ok(());
+        }
+        Err(Error::Model {
+            path: PathBuf::from(format!("{department}/{version}")),
+            reason: format!(
+                "was fitted with {encoder} and text version {text_version}, and {} and {TEXT_VERSION} are in use; run \
+                 `triage train --department {department}`",
+                self.encoder.fingerprint()
+            ),
+        })
     }
 
     /// True when heads were fitted with this encoder and text version.

@@ -331,6 +331,15 @@ impl Store {
         self.database.read(move |connection| records::count(connection, kind, &department)).await
     }
 
+    /// How many resolved tickets with labels of a department have changed after change `after`.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the file cannot be read.
+    pub async fn labelled_since(&self, department: &str, after: u64) -> Result<u64> {
+        let department = department.to_owned();
+        self.database.read(move |connection| records::labelled_since(connection, &department, after)).await
+    }
+
     /// Merges an outcome into its ticket and resolves it; returns the number of this change. The ticket is resolved at
     /// `closed_at`, else when it was before, else now. Fields and a resolution that the outcome does not name stay.
     ///
@@ -344,9 +353,9 @@ impl Store {
             .await
     }
 
-    /// Stores decisions, all of them or none, and with each its ticket: as open and with the known ones of its labels
-    /// when it is not there yet; in place of a stored open one when its text is another; not at all when it is stored
-    /// as resolved. A decision whose id is there already is left as it is.
+    /// Stores decisions, all of them or none, and with each its ticket: as open and without labels when it is not there
+    /// yet; in place of a stored open one, whose labels stay, when its text is another; not at all when it is stored as
+    /// resolved. A decision whose id is there already is left as it is.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a ticket that breaks its rules.
@@ -452,6 +461,26 @@ impl Store {
     pub async fn promote(&self, department: &str, version: u32) -> Result<()> {
         let department = department.to_owned();
         self.database.write(move |connection| models::promote(connection, &department, version)).await
+    }
+
+    /// The last `limit` versions that became active, the active one first: what [`Store::rollback`] would return to, one
+    /// after the other.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the file cannot be read.
+    pub async fn activations(&self, department: &str, limit: usize) -> Result<Vec<u32>> {
+        let department = department.to_owned();
+        self.database.read(move |connection| models::activations(connection, &department, limit)).await
+    }
+
+    /// Deletes all but the `keep` newest versions, and returns what was deleted, ascending. The active version and those
+    /// that the next two rollbacks return to stay in any case.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when nothing can be written.
+    pub async fn prune_models(&self, department: &str, keep: u32) -> Result<Vec<u32>> {
+        let department = department.to_owned();
+        self.database.erase(move |connection| models::prune(connection, &department, keep)).await
     }
 
     /// Returns to the version that was active before, and to the one before that when called again.
@@ -873,7 +902,7 @@ mod tests {
         let batch =
             [(arrived, triage(1, "new")), (Ticket { body: "anders".to_owned(), ..ticket("old") }, triage(2, "old"))];
         store.record_decisions("it", &batch).await.unwrap();
-        let stored = Ticket { status: Some(Status::Open), ..labelled("new", "category", "net-vpn") };
+        let stored = Ticket { status: Some(Status::Open), ..ticket("new") };
         assert_eq!(store.ticket("it", "new").await.unwrap(), Some(stored));
         assert_eq!(store.ticket("it", "old").await.unwrap(), Some(resolved));
         let seq = store.last_seq().await.unwrap();
@@ -995,6 +1024,73 @@ mod tests {
         assert_eq!(store.model("it", 7).await.unwrap(), None);
         let info = store.models(Some("hr")).await.unwrap().remove(0);
         assert_eq!((info.data_seq, info.metrics), (9, json!({"accuracy": 0.5})));
+    }
+
+    #[tokio::test]
+    async fn pruning_leaves_what_serves_and_two_rollbacks() {
+        let (_folder, store) = open().await;
+        let model = |activate| NewModel {
+            blob: vec![7; 3],
+            encoder: ENCODER.to_owned(),
+            text_version: 1,
+            data_seq: 9,
+            metrics: json!({}),
+            activate,
+        };
+        for version in 1..=7 {
+            assert_eq!(store.put_model("it", model(version != 3)).await.unwrap(), version);
+        }
+        store.put_model("hr", model(true)).await.unwrap();
+        // 4 serves; before it 7, 6, 5, 4, 2, 1.
+        store.promote("it", 4).await.unwrap();
+        assert_eq!(store.activations("it", 3).await.unwrap(), [4, 7, 6]);
+        assert_eq!(store.prune_models("it", 1).await.unwrap(), [1, 2, 3, 5]);
+        assert_eq!(store.prune_models("it", 1).await.unwrap(), Vec::<u32>::new());
+        assert_eq!(store.activations("it", 9).await.unwrap(), [4, 7, 6, 4]);
+        assert_eq!(store.rollback("it").await.unwrap(), 7);
+        assert_eq!(store.rollback("it").await.unwrap(), 6);
+        assert_eq!(store.prune_models("it", 9).await.unwrap(), Vec::<u32>::new());
+        assert_eq!(store.prune_models("it", 1).await.unwrap(), Vec::<u32>::new());
+        assert_eq!(store.models(Some("hr")).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn pruning_between_two_turns_of_one_version_makes_them_one() {
+        let (_folder, store) = open().await;
+        let model = NewModel {
+            blob: vec![7; 3],
+            encoder: ENCODER.to_owned(),
+            text_version: 1,
+            data_seq: 9,
+            metrics: json!({}),
+            activate: true,
+        };
+        for _ in 1..=2 {
+            store.put_model("it", model.clone()).await.unwrap();
+        }
+        store.promote("it", 1).await.unwrap();
+        for _ in 3..=5 {
+            store.put_model("it", model.clone()).await.unwrap();
+        }
+        store.promote("it", 1).await.unwrap();
+        store.promote("it", 5).await.unwrap();
+        assert_eq!(store.activations("it", 9).await.unwrap(), [5, 1, 5, 4, 3, 1, 2, 1]);
+        assert_eq!(store.prune_models("it", 3).await.unwrap(), [2]);
+        assert_eq!(store.activations("it", 9).await.unwrap(), [5, 1, 5, 4, 3, 1]);
+    }
+
+    #[tokio::test]
+    async fn resolved_tickets_with_labels_are_counted_from_a_change_on() {
+        let (_folder, store) = open().await;
+        let open_ticket = Ticket { status: Some(Status::Open), ..labelled("open", "category", "VPN") };
+        let tickets = [labelled("1", "category", "VPN"), ticket("bare"), open_ticket, labelled("2", "category", "VPN")];
+        store.upsert_tickets("it", &tickets, false).await.unwrap();
+        store.upsert_tickets("hr", &tickets[..1], false).await.unwrap();
+        assert_eq!(store.labelled_since("it", 0).await.unwrap(), 2);
+        assert_eq!(store.labelled_since("it", 1).await.unwrap(), 1);
+        let seq = store.record_outcome("it", "open", &Outcome::default()).await.unwrap();
+        assert_eq!(store.labelled_since("it", seq - 1).await.unwrap(), 1);
+        assert_eq!(store.labelled_since("it", seq).await.unwrap(), 0);
     }
 
     #[tokio::test]

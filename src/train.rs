@@ -1,12 +1,23 @@
 //! Here is a department, fit its heads on what was resolved, calibrate them, derive thresholds, and keep the result as
-//! a new model version.
+//! a new model version. It serves if it passes the gate: new heads are compared with those that serve on tickets that
+//! neither had learnt from (`challenge`).
+
+mod challenge;
+mod champion;
+mod schedule;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use self::challenge::{Comparison, Gate, LabelRecall, Verdict};
+use self::champion::{Challenger, Serving};
+pub use self::schedule::{Schedule, is_due};
+pub use self::versions::{Fitting, check_usable, version};
 
 use crate::classify::{self, DepartmentModel, FieldModel, Standardiser, TrainingSet};
 use crate::embed::Encoder;
@@ -46,6 +57,17 @@ pub struct TrainProgress<'a> {
     pub share: f32,
 }
 
+/// What to train, and when the result may serve.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Order {
+    /// Fields to fit; all, when empty. The others keep their heads.
+    pub fields: Vec<String>,
+    /// How much the new heads may lose against those that serve.
+    pub gate: Gate,
+    /// Whether the new heads serve whatever the gate says.
+    pub promote_anyway: bool,
+}
+
 /// A training that is done.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Trained {
@@ -55,12 +77,14 @@ pub struct Trained {
     pub fields: BTreeMap<String, FieldTraining>,
     /// Fields that were left out, with the reason.
     pub skipped: BTreeMap<String, String>,
+    /// Whether the new heads serve, and why.
+    pub verdict: Verdict,
     /// Seconds it took.
     pub duration_s: f32,
 }
 
 /// How the fit of one field went.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FieldTraining {
     /// Resolved tickets that were learnt from.
     pub examples: usize,
@@ -74,10 +98,17 @@ pub struct FieldTraining {
     pub precision_target: f32,
 }
 
-/// Fits the named fields of a department (all, when none is named) and makes the result its active version.
+impl Trained {
+    /// True when the gate keeps a new version from serving.
+    pub fn is_held_back(&self) -> bool {
+        self.version.is_some() && !self.verdict.promoted
+    }
+}
+
+/// Fits the named fields of a department (all, when none is named); the usual gate decides whether the result serves.
 ///
 /// # Errors
-/// [`Error::NotFound`] for an unknown department or field; when the store cannot be read or written.
+/// As [`train_to`].
 pub async fn train(
     store: &Store,
     pipeline: &Pipeline,
@@ -85,41 +116,105 @@ pub async fn train(
     fields: &[String],
     progress: &(dyn Fn(TrainProgress<'_>) + Sync),
 ) -> Result<Trained> {
+    let order = Order { fields: fields.to_vec(), ..Order::default() };
+    train_to(store, pipeline, department, &order, progress).await
+}
+
+/// Fits heads of a department and keeps them as a new version, which serves if the gate lets it.
+///
+/// # Errors
+/// [`Error::NotFound`] for an unknown department or field; when the store cannot be read or written.
+pub async fn train_to(
+    store: &Store,
+    pipeline: &Pipeline,
+    department: &str,
+    order: &Order,
+    progress: &(dyn Fn(TrainProgress<'_>) + Sync),
+) -> Result<Trained> {
     let started = Instant::now();
     let (taxonomy, _) = store
         .taxonomy(department)
         .await?
         .ok_or_else(|| Error::NotFound { what: "department", id: department.to_owned() })?;
-    if let Some(unknown) = fields.iter().find(|field| taxonomy.field(field).is_none()) {
+    if let Some(unknown) = order.fields.iter().find(|field| taxonomy.field(field).is_none()) {
         return Err(Error::NotFound { what: "field", id: unknown.clone() });
     }
     let data_seq = store.last_seq().await?;
-    let examples = examples(store, pipeline.encoder(), department).await?;
+    let mut examples = examples(store, pipeline.encoder(), department).await?;
+    // What is learnt from must be told from what is not by its number alone.
+    examples.retain(|example| example.seq <= data_seq);
     let references: Vec<&Example> = examples.iter().collect();
     let former = match store.active_model(department).await? {
         // Heads of fields that are not named stay, and with them the space they were fitted in.
-        Some((_, blob)) if !fields.is_empty() => DepartmentModel::load(&blob).ok(),
+        Some((_, blob)) if !order.fields.is_empty() => DepartmentModel::load(&blob).ok(),
         _ => None,
     };
     let former = former.filter(|model| pipeline.can_use(model));
-    let fit = Fit { encoder: pipeline.encoder(), taxonomy: &taxonomy, fields, former };
+    let fit = Fit { encoder: pipeline.encoder(), taxonomy: &taxonomy, fields: &order.fields, former };
     let Fitted { model, trained, skipped } = fit.run(&references, progress)?;
-    let version = match trained.is_empty() {
-        true => None,
-        false => {
-            let new = NewModel {
-                blob: model.save()?,
-                encoder: pipeline.encoder().fingerprint().to_owned(),
-                text_version: TEXT_VERSION,
-                data_seq,
-                metrics: serde_json::to_value(&trained).map_err(|_| Error::Bug("metrics cannot be written as JSON"))?,
-                activate: true,
-            };
-            Some(store.put_model(department, new).await?)
-        }
+    let (version, verdict) = if trained.is_empty() {
+        let reasons = vec!["No field could be fitted, so there is no new version.".to_owned()];
+        (None, Verdict { reasons, ..Verdict::default() })
+    } else {
+        let challenger = Challenger {
+            taxonomy: &taxonomy,
+            model: &model,
+            is_new: &|field| trained.contains_key(field),
+            skipped: &skipped,
+            examples: &examples,
+        };
+        let verdict = verdict(store, pipeline, department, &challenger, order).await?;
+        let fitting = Fitting { fields: trained.clone(), skipped: skipped.clone(), verdict: Some(verdict.clone()) };
+        let new = NewModel {
+            blob: model.save()?,
+            encoder: pipeline.encoder().fingerprint().to_owned(),
+            text_version: TEXT_VERSION,
+            data_seq,
+            metrics: serde_json::to_value(&fitting).map_err(|_| Error::Bug("metrics cannot be written as JSON"))?,
+            activate: verdict.promoted,
+        };
+        (Some(store.put_model(department, new).await?), verdict)
     };
     jobs::load_department(store, pipeline, department).await?;
-    Ok(Trained { version, fields: trained, skipped, duration_s: started.elapsed().as_secs_f32() })
+    Ok(Trained { version, fields: trained, skipped, verdict, duration_s: started.elapsed().as_secs_f32() })
+}
+
+/// What the gate says of a challenger.
+async fn verdict(
+    store: &Store,
+    pipeline: &Pipeline,
+    department: &str,
+    challenger: &Challenger<'_>,
+    order: &Order,
+) -> Result<Verdict> {
+    loop {
+        let serving = Serving::read(store, pipeline, department).await?;
+        let mut verdict = match &serving {
+            Serving::Nothing => {
+                let reasons = vec!["These are the first heads of the department.".to_owned()];
+                Verdict { promoted: true, reasons, ..Verdict::default() }
+            }
+            Serving::Unusable(version) => {
+                let reasons = vec![format!(
+                    "Version {version} was made with another encoder, text version or format and decides nothing any \
+                     more, so there is nothing to compare with."
+                )];
+                Verdict { promoted: true, reasons, ..Verdict::default() }
+            }
+            Serving::Champion(champion) => {
+                let contests = champion.against(pipeline, department, challenger)?;
+                challenge::judge(&order.gate, champion.version, contests)
+            }
+        };
+        if order.promote_anyway && !verdict.promoted {
+            verdict.promoted = true;
+            verdict.reasons.push("It serves all the same, because that was asked for.".to_owned());
+        }
+        // Somebody may have promoted another version meanwhile, and that one is to be compared with then.
+        if store.activations(department, 1).await?.first().copied() == serving.version() {
+            return Ok(verdict);
+        }
+    }
 }
 
 /// Resolved tickets of a department that were read and embedded, in the order of their ids.

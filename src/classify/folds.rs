@@ -61,14 +61,7 @@ fn folds(texts: &[&str], labels: &[u32], n_folds: usize, seed: u64) -> Vec<u32> 
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let mut group_of: HashMap<String, usize> = HashMap::new();
     for (row, text) in texts.iter().enumerate() {
-        let key: String = text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()).fold(
-            String::new(),
-            |mut key, word| {
-                key.push_str(&word.to_lowercase());
-                key.push(' ');
-                key
-            },
-        );
+        let key = wording(text);
         // A text without letters says nothing about being a copy.
         if key.is_empty() {
             groups.push(vec![row]);
@@ -96,6 +89,15 @@ fn folds(texts: &[&str], labels: &[u32], n_folds: usize, seed: u64) -> Vec<u32> 
         }
     }
     fold_of
+}
+
+/// A text without digits, case and punctuation: near-copies have the same. Empty for a text without letters.
+pub(crate) fn wording(text: &str) -> String {
+    text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()).fold(String::new(), |mut wording, word| {
+        wording.push_str(&word.to_lowercase());
+        wording.push(' ');
+        wording
+    })
 }
 
 /// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): the same numbers on every

@@ -8,6 +8,7 @@ use triage::config::{DemoArgs, Settings};
 use triage::pipeline::{Options, Request};
 use triage::taxonomy::Taxonomy;
 use triage::ticket::{Article, Decision, FieldDecision, Ticket, Triage};
+use triage::train::Order;
 
 use super::ask::serde_name;
 use super::train::{print_trained, train_one};
@@ -63,7 +64,7 @@ pub(super) async fn demo(settings: Settings, arguments: DemoArgs) -> anyhow::Res
     for department in &HELPDESK {
         // A second run finds the heads of the first one.
         if session.store.active_model(department.id).await?.is_none() {
-            let trained = train_one(&session, department.id, &[]).await?;
+            let trained = train_one(&session, department.id, &Order::default()).await?;
             print_trained(department.id, &trained);
         }
     }

@@ -34,11 +34,15 @@ pub(super) async fn serve(session: Session, listener: TcpListener, address: Sock
     let follower = Follower::start(session.store.clone(), Arc::clone(&session.pipeline)).await?;
     let worker = Worker::start(Arc::clone(&session.pipeline))?;
     let app = http::App::new(session.store, session.pipeline, worker, follower, metrics);
+    let app = Arc::new(app.with_gate(session.settings.train.gate));
+    if let Some(schedule) = session.settings.train.schedule {
+        http::follow_schedule(&app, schedule);
+    }
     // Scripts read the address from the first line.
     println!("http://{address}");
     std::io::stdout().flush().context("cannot write to standard output")?;
     tracing::info!(%address, "listening");
-    http::serve(listener, Arc::new(app), stop_signal()).await.context("the server stopped")?;
+    http::serve(listener, app, stop_signal()).await.context("the server stopped")?;
     tracing::info!("stopped");
     Ok(())
 }

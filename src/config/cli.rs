@@ -38,9 +38,9 @@ pub enum Command {
     Import(ImportArgs),
     /// Write tickets, articles or decisions to standard output as JSON Lines
     Export(ExportArgs),
-    /// Fit the heads of a department on its resolved tickets and make them serve
+    /// Fit the heads of a department on its resolved tickets; they serve if they are no worse than those that serve now
     Train(TrainArgs),
-    /// Show, promote or roll back model versions
+    /// Show, promote, roll back or prune model versions
     #[command(subcommand)]
     Models(ModelsCommand),
     /// Measure on held-out tickets, or `eval retrieval` on questions with known answers
@@ -155,6 +155,10 @@ pub struct TrainArgs {
     /// Field to fit; the others keep their heads [default: all]
     #[arg(long = "field", value_name = "NAME")]
     pub fields: Vec<String>,
+    /// Let the new heads serve even if they are worse than those that serve now; without it, exit code 3 says that some
+    /// were held back
+    #[arg(long)]
+    pub promote_anyway: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -166,6 +170,17 @@ pub enum ModelsCommand {
     /// List the versions, newest last
     List {
         /// Department [default: all]
+        #[arg(long, value_name = "ID")]
+        department: Option<String>,
+        /// Print as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one version: how it was fitted, and what the gate said
+    Show {
+        /// Version to show
+        version: u32,
+        /// Department [default: the only one]
         #[arg(long, value_name = "ID")]
         department: Option<String>,
         /// Print as JSON
@@ -185,6 +200,18 @@ pub enum ModelsCommand {
         /// Department
         #[arg(long, value_name = "ID")]
         department: String,
+    },
+    /// Delete old versions; the one that serves and those that the next two rollbacks need stay
+    Prune {
+        /// Newest versions to keep of each department
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        keep: u32,
+        /// Department [default: all]
+        #[arg(long, value_name = "ID")]
+        department: Option<String>,
+        /// Print the deleted versions as JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 

@@ -181,7 +181,6 @@ impl<'a> Results<'a> {
     }
 
     fn score(&mut self, pipeline: &Pipeline, department: &str, held_out: &[(&Ticket, &Derived)]) -> Result<()> {
-        let nothing = BTreeMap::new();
         let readings: Vec<Reading<'_>> = held_out
             .iter()
             .map(|(ticket, derived)| Reading {
@@ -189,7 +188,7 @@ impl<'a> Results<'a> {
                 text: &derived.text,
                 language: derived.language,
                 vector: &derived.rows[..derived.dim.min(derived.rows.len())],
-                stated: &nothing,
+                stated: None,
             })
             .collect();
         let assessed = pipeline.assess(department, &readings)?;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::Body;
@@ -15,12 +14,10 @@ use utoipa::{IntoParams, ToSchema};
 use crate::error::Error;
 use crate::http::body::{self, Path, Query};
 use crate::http::problem::Problem;
+use crate::http::training::Training;
 use crate::http::{App, detached};
 use crate::store::ModelInfo;
-use crate::train::{self, Trained};
-
-/// How long a training waits for the index to read what was uploaded before it.
-const CATCH_UP: Duration = Duration::from_secs(3600);
+use crate::train::{self, Fitting, Order};
 
 /// What decides.
 #[derive(Debug, Serialize, ToSchema)]
@@ -64,12 +61,26 @@ pub(super) struct TrainRequest {
     /// Fields to fit, all if none is named; the others keep their heads.
     #[serde(default)]
     fields: Vec<String>,
+    /// Whether the new heads serve even if they are worse than those that serve now.
+    #[serde(default)]
+    promote_anyway: bool,
+}
+
+/// A version of heads.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ModelVersion {
+    /// The version, as the list shows it.
+    model: ModelInfo,
+    /// How it was fitted, and what the gate said.
+    fitting: Fitting,
+    /// Whether it can serve with the encoder and the text version in use.
+    usable: bool,
 }
 
 /// What was started.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Started {
-    /// Always "started"; `GET /v1/models` shows the new version when it serves.
+    /// Always "started"; `GET /v1/models` shows the new version with the verdict of the gate.
     status: &'static str,
 }
 
@@ -126,7 +137,8 @@ pub(super) async fn list(
 
 /// Fit the heads of a department in the background
 ///
-/// They serve as soon as they are fitted. One training runs at a time.
+/// They are compared with the heads that serve on tickets that neither had learnt from, and serve unless they lose more
+/// than the gate allows; a version that is held back is kept. One training runs at a time.
 #[utoipa::path(
     post, path = "/v1/models/train", tag = "models", request_body = TrainRequest,
     responses((status = 202, description = "It has started", body = Started)),
@@ -140,37 +152,30 @@ pub(super) async fn train(State(app): State<Arc<App>>, headers: HeaderMap, body:
             return Err(Problem::invalid(format!("/fields/{n}"), "is not a field of the department"));
         }
     }
-    if app.is_training.swap(true, Ordering::AcqRel) {
+    let Some(training) = Training::begin(&app) else {
         return Err(Problem::new(StatusCode::CONFLICT, "a training is under way; try again when it is done"));
-    }
-    let training = Training(app);
-    let runtime = tokio::runtime::Handle::current();
-    // A closure that is dropped without a run ends the training too.
-    let spawned = std::thread::Builder::new().name("trainer".to_owned()).spawn(move || {
-        let app = &training.0;
-        match runtime.block_on(train_on_all(app, &request)) {
-            Ok(trained) => tracing::info!(
-                department = request.department,
-                version = trained.version,
-                duration_s = trained.duration_s,
-                "new heads serve"
-            ),
-            Err(error) => tracing::error!(department = request.department, %error, "training failed"),
-        }
-    });
-    if spawned.is_err() {
-        return Err(Error::Bug("the operating system gives no thread for a training").into());
-    }
+    };
+    let order = Order { fields: request.fields, gate: app.gate, promote_anyway: request.promote_anyway };
+    // Nobody waits for its end.
+    training.run(request.department, order)?;
     Ok((StatusCode::ACCEPTED, Json(Started { status: "started" })).into_response())
 }
 
-/// Trains once everything that is in the store now has been read: what is not read yet would be left out unnoticed.
-async fn train_on_all(app: &App, request: &TrainRequest) -> crate::error::Result<Trained> {
-    let seq = app.store.last_seq().await?;
-    if !app.follower.wait_for(seq, Instant::now() + CATCH_UP).await {
-        return Err(Error::Timeout { limit_ms: CATCH_UP.as_millis() as u64 });
-    }
-    train::train(&app.store, &app.pipeline, &request.department, &request.fields, &|_| ()).await
+/// Show a version
+#[utoipa::path(
+    get, path = "/v1/models/{version}", tag = "models",
+    params(("version" = u32, Path, description = "Version"), OfDepartment),
+    responses((status = 200, description = "How it was fitted, and what the gate said", body = ModelVersion)),
+)]
+pub(super) async fn show(
+    State(app): State<Arc<App>>,
+    Path(version): Path<u32>,
+    Query(query): Query<OfDepartment>,
+) -> Result<Json<ModelVersion>, Problem> {
+    let model = train::version(&app.store, &query.department, version).await?;
+    let usable = train::check_usable(&app.store, &app.pipeline, &query.department, version).await;
+    let fitting = Fitting::of(&model);
+    Ok(Json(ModelVersion { usable: usable.is_ok(), fitting, model }))
 }
 
 /// Make a version serve
@@ -186,6 +191,7 @@ pub(super) async fn promote(
 ) -> Result<Json<Serving>, Problem> {
     detached(async move {
         let _writing = app.closed_sets.write().await;
+        check_usable(&app, &query.department, version).await?;
         app.store.promote(&query.department, version).await?;
         app.follower.reload(&query.department).await?;
         Ok(Json(Serving { department: query.department, version }))
@@ -211,6 +217,9 @@ pub(super) async fn roll_back(
             let detail = format!("version {version} does not serve now, so there is nothing to go back from");
             return Err(Problem::new(StatusCode::CONFLICT, detail));
         }
+        if let Some(former) = app.store.activations(&query.department, 2).await?.get(1) {
+            check_usable(&app, &query.department, *former).await?;
+        }
         let version = app.store.rollback(&query.department).await?;
         app.follower.reload(&query.department).await?;
         Ok(Json(Serving { department: query.department, version }))
@@ -218,11 +227,12 @@ pub(super) async fn roll_back(
     .await
 }
 
-/// A training under way; when it ends, however it ends, another may begin.
-struct Training(Arc<App>);
-
-impl Drop for Training {
-    fn drop(&mut self) {
-        self.0.is_training.store(false, Ordering::Release);
+/// A version that cannot serve must not take the place of one that does.
+async fn check_usable(app: &App, department: &str, version: u32) -> Result<(), Problem> {
+    match train::check_usable(&app.store, &app.pipeline, department, version).await {
+        Err(Error::Model { reason, .. }) => {
+            Err(Problem::new(StatusCode::CONFLICT, format!("version {version} cannot serve: it {reason}")))
+        }
+        other => Ok(other?),
     }
 }

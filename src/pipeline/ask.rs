@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use crate::classify::Simulation;
+use crate::classify::{DepartmentModel, Simulation};
 use crate::embed::{Embeddings, Prompt};
 use crate::error::{Error, Result};
-use crate::pipeline::department::{Department, FieldAssessment, Reading};
+use crate::pipeline::assess::{FieldAssessment, Reading};
+use crate::pipeline::department::Department;
 use crate::pipeline::take_in::has_title;
 use crate::pipeline::{Pipeline, Request, SearchHit, SearchRequest, TICKET_TOKENS, read};
 use crate::retrieve::{self, Hit, Mode, Pool, Query};
@@ -70,6 +71,23 @@ impl Pipeline {
         let department = self.department(department)?;
         let department = read(&department);
         Ok(readings.par_iter().map(|reading| department.assess(reading, usize::MAX)).collect())
+    }
+
+    /// Probabilities by field and label of heads that need not be the ones that serve, with the neighbours of now as far
+    /// as `may_vote` (reading, neighbour) lets them; the fields are those of `model` that the closed set has.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for an unknown department.
+    pub fn predict_with(
+        &self,
+        department: &str,
+        model: &DepartmentModel,
+        readings: &[Reading<'_>],
+        may_vote: &(dyn Fn(&str, &str) -> bool + Sync),
+    ) -> Result<Vec<BTreeMap<String, Vec<f32>>>> {
+        let department = self.department(department)?;
+        let department = read(&department);
+        Ok(readings.par_iter().map(|reading| department.predict_with(model, reading, may_vote)).collect())
     }
 
     /// By label of the head, the confidence from which it meets a precision target; nothing for a field without a head.
@@ -203,7 +221,7 @@ impl Pipeline {
                     text: &canonical.text,
                     language: canonical.language,
                     vector,
-                    stated: &request.ticket.labels,
+                    stated: Some(&request.ticket.labels),
                 };
                 let assessed = department.assess(&reading, request.options.top_n);
                 assessed.into_iter().map(|(field, assessment)| (field, assessment.decision)).collect()

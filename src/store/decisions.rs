@@ -6,7 +6,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-use super::departments::{Labels, Unknown};
+use super::departments::{self, Labels, Unknown};
 use super::quotes;
 use super::records::{put_ticket, ticket, ticket_hash};
 use super::sqlite::{Fault, timestamp, to_sql};
@@ -32,9 +32,7 @@ pub(super) fn record_outcome(
     let mut labels = Labels::load(connection, department, Unknown::Refuse)?;
     let mut reported = BTreeMap::new();
     for (field, value) in &outcome.labels {
-        if let Some(id) = labels.id_of(field, value, ticket_id)? {
-            reported.insert(field.clone(), id);
-        }
+        reported.insert(field.clone(), labels.id_of(field, value, ticket_id)?);
     }
     ticket.labels.extend(reported.clone());
     if outcome.resolution.is_some() {
@@ -58,21 +56,22 @@ pub(super) fn record_outcome(
     Ok(seq)
 }
 
-/// Stores decisions, and each ticket as open unless it is there already. A ticket that is stored as resolved stays as
-/// it is; an open one is replaced when its text is another.
+/// Stores decisions, and each ticket as open and without labels unless it is there already. A ticket that is stored as
+/// resolved stays as it is; an open one is replaced when its text is another, and keeps its labels.
 pub(super) fn record(connection: &Connection, department: &str, decisions: Vec<(Ticket, Triage)>) -> Result<(), Fault> {
-    let mut labels = Labels::load(connection, department, Unknown::Drop)?;
+    departments::ensure(connection, department)?;
     for (mut new, triage) in decisions {
         new.check()?;
         let id = new.id.clone();
-        let is_stale = match ticket(connection, department, &id)? {
-            None => true,
-            Some(stored) => !stored.is_resolved() && ticket_hash(&stored) != ticket_hash(&new),
-        };
+        let stored = ticket(connection, department, &id)?;
+        let is_stale =
+            stored.as_ref().is_none_or(|stored| !stored.is_resolved() && ticket_hash(stored) != ticket_hash(&new));
         if is_stale {
-            // What the service decides is no outcome: only an import or an outcome resolves a ticket.
+            // What the service decides is no outcome: only an import or an outcome resolves a ticket. The labels that a
+            // ticket arrives with may be what this service has set in the frontend, so they must not wait here for an
+            // outcome that does not name them.
             new.status = Some(Status::Open);
-            labels.settle(&mut new)?;
+            new.labels = stored.map(|stored| stored.labels).unwrap_or_default();
             put_ticket(connection, department, new)?;
         }
         insert(connection, department, &id, &triage)?;

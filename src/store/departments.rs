@@ -17,8 +17,6 @@ pub(super) enum Unknown {
     Add,
     /// The record is refused.
     Refuse,
-    /// The record is stored without it.
-    Drop,
 }
 
 /// Ids of all departments, sorted.
@@ -91,9 +89,8 @@ impl Labels {
     pub(super) fn settle(&mut self, ticket: &mut Ticket) -> Result<()> {
         let mut settled = BTreeMap::new();
         for (field, value) in std::mem::take(&mut ticket.labels) {
-            if let Some(id) = self.id_of(&field, &value, &ticket.id)? {
-                settled.insert(field, id);
-            }
+            let id = self.id_of(&field, &value, &ticket.id)?;
+            settled.insert(field, id);
         }
         ticket.labels = settled;
         Ok(())
@@ -112,18 +109,17 @@ impl Labels {
         Ok(self.added)
     }
 
-    /// The id to store for a label's id or name; None if it is left out.
-    pub(super) fn id_of(&mut self, field: &str, value: &str, ticket_id: &str) -> Result<Option<String>> {
+    /// The id to store for a label's id or name.
+    pub(super) fn id_of(&mut self, field: &str, value: &str, ticket_id: &str) -> Result<String> {
         let known = self.taxonomy.field(field).and_then(|known| known.find(value));
         if let Some(label) = known {
-            return Ok(Some(label.id.clone()));
+            return Ok(label.id.clone());
         }
         match self.unknown {
-            Unknown::Drop => Ok(None),
             Unknown::Add => {
                 self.taxonomy.add(field, value);
                 self.added.push((field.to_owned(), value.to_owned()));
-                Ok(Some(value.to_owned()))
+                Ok(value.to_owned())
             }
             Unknown::Refuse => {
                 let reason = if self.taxonomy.field(field).is_none() {

@@ -7,6 +7,9 @@ use super::sqlite::{Fault, from_sql, timestamp, to_sql};
 use super::{ModelInfo, NewModel, departments};
 use crate::error::{Error, Result};
 
+/// Rollbacks that pruning leaves possible.
+const ROLLBACKS_KEPT: usize = 2;
+
 /// Stores a model version, and activates it if asked to.
 pub(super) fn put(connection: &Connection, department: &str, model: &NewModel) -> Result<u32, Fault> {
     departments::ensure(connection, department)?;
@@ -94,6 +97,44 @@ pub(super) fn rollback(connection: &Connection, department: &str) -> Result<u32,
     connection.prepare_cached("DELETE FROM model_activations WHERE id = ?1")?.execute([newest])?;
     let (_, version) = newest_activation(connection, department)?.ok_or_else(nothing_before)?;
     Ok(version)
+}
+
+/// Versions by activation, the active one first: what [`rollback`] would return to, one after the other.
+pub(super) fn activations(connection: &Connection, department: &str, limit: usize) -> Result<Vec<u32>, Fault> {
+    let mut statement = connection
+        .prepare_cached("SELECT version FROM model_activations WHERE department = ?1 ORDER BY id DESC LIMIT ?2")?;
+    let versions = statement.query_map(params![department, to_sql(limit)], |row| row.get(0))?;
+    Ok(versions.collect::<Result<_, _>>()?)
+}
+
+/// Deletes all but the `keep` newest versions; the active one and what the next [`ROLLBACKS_KEPT`] rollbacks return to
+/// stay in any case, and so does the newest one, whose number must not be given again. Returns what was deleted, ascending.
+pub(super) fn prune(connection: &Connection, department: &str, keep: u32) -> Result<Vec<u32>, Fault> {
+    let needed = activations(connection, department, 1 + ROLLBACKS_KEPT)?;
+    let mut statement = connection
+        .prepare_cached("SELECT version FROM models WHERE department = ?1 ORDER BY version DESC LIMIT -1 OFFSET ?2")?;
+    let older = statement.query_map(params![department, keep.max(1)], |row| row.get(0))?;
+    let mut pruned: Vec<u32> = older.collect::<Result<_, _>>()?;
+    pruned.retain(|version| !needed.contains(version));
+    pruned.sort_unstable();
+    for version in &pruned {
+        for sql in [
+            "DELETE FROM model_activations WHERE department = ?1 AND version = ?2",
+            "DELETE FROM models WHERE department = ?1 AND version = ?2",
+        ] {
+            connection.prepare_cached(sql)?.execute(params![department, version])?;
+        }
+    }
+    // Two activations of one version may now follow each other, and a rollback between them would do nothing.
+    connection
+        .prepare_cached(
+            "DELETE FROM model_activations WHERE id IN (
+                 SELECT id FROM (SELECT id, version, lag(version) OVER (ORDER BY id) AS former
+                                 FROM model_activations WHERE department = ?1)
+                 WHERE version = former)",
+        )?
+        .execute([department])?;
+    Ok(pruned)
 }
 
 fn activate(connection: &Connection, department: &str, version: u32) -> Result<(), Fault> {

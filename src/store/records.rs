@@ -154,6 +154,17 @@ pub(super) fn count(connection: &Connection, kind: Kind, department: &str) -> Re
     Ok(from_sql(n))
 }
 
+/// How many resolved tickets with labels have changed after a number.
+pub(super) fn labelled_since(connection: &Connection, department: &str, after: u64) -> Result<u64, Fault> {
+    let n: i64 = connection
+        .prepare_cached(
+            "SELECT count(*) FROM tickets WHERE change_seq > ?2 AND department = ?1 AND status = 'resolved'
+             AND json_extract(record, '$.labels') IS NOT NULL",
+        )?
+        .query_row(params![department, to_sql(after)], |row| row.get(0))?;
+    Ok(from_sql(n))
+}
+
 /// Hash over what a ticket's canonical text is made of: not its labels, status or resolution.
 pub(super) fn ticket_hash(ticket: &Ticket) -> String {
     let mut hash = PartsHash::default();

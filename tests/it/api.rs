@@ -225,7 +225,7 @@ async fn a_training_learns_from_all_that_was_uploaded_before_it() {
         tokio::task::yield_now().await;
     };
     assert_eq!((models[0]["version"].clone(), models[0]["active"].clone()), (json!(1), json!(true)), "{models}");
-    assert_eq!(models[0]["metrics"]["category"]["examples"], 44, "{models}");
+    assert_eq!(models[0]["metrics"]["fields"]["category"]["examples"], 44, "{models}");
     let asked = json!({"department": "it", "ticket": {"id": "Q", "body": "Der VPN Tunnel bricht nach dem Update ab"}});
     let answer = app.post("/v1/triage", &asked).await.json();
     assert!(answer["model"].as_str().unwrap().starts_with("it/1 "), "{answer}");

@@ -67,7 +67,13 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn start(data_dir: &str) -> Service {
+        Service::start_with(data_dir, &[])
+    }
+
+    /// The same with settings of the environment.
+    pub(crate) fn start_with(data_dir: &str, environment: &[(&str, &str)]) -> Service {
         let mut child = command(&["--data-dir", data_dir, "serve", "--bind", "127.0.0.1:0"])
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

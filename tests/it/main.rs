@@ -11,3 +11,4 @@ mod commands;
 mod overload;
 mod rubbish;
 mod service;
+mod training;

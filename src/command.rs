@@ -8,6 +8,7 @@ mod index;
 mod records;
 mod retriage;
 mod serve;
+mod simulate;
 mod train;
 
 use std::path::PathBuf;
@@ -47,6 +48,7 @@ async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<ExitCo
         Command::Train(arguments) => return train::train(settings, arguments).await,
         Command::Models(arguments) => train::models(settings, arguments).await?,
         Command::Eval(arguments) => return eval::eval(settings, *arguments).await,
+        Command::Simulate(arguments) => simulate::simulate(settings, arguments).await?,
         Command::Ask(arguments) => ask::ask(settings, arguments).await?,
         Command::Text(arguments) => ask::text(arguments)?,
         Command::Retriage(arguments) => retriage::retriage(settings, arguments).await?,

@@ -82,6 +82,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(models::list))
         .routes(routes!(models::show))
         .routes(routes!(models::train))
+        .routes(routes!(models::simulate))
         .routes(routes!(models::promote))
         .routes(routes!(models::roll_back))
         // For operators.

@@ -57,6 +57,8 @@ pub enum Command {
     /// Show or load the fields and labels of a department
     #[command(subcommand)]
     Taxonomy(TaxonomyCommand),
+    /// Say what a precision target would bring: how many tickets it decides, how many of them rightly, and which
+    Simulate(SimulateArgs),
     /// Measure what this machine can do
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -70,6 +72,31 @@ pub enum Command {
         /// Shell to complete for
         shell: clap_complete::Shell,
     },
+}
+
+/// Arguments of `simulate`.
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// Department [default: the only one]
+    #[arg(long, value_name = "ID")]
+    pub department: Option<String>,
+    /// Field [default: all that were trained]
+    #[arg(long, value_name = "NAME")]
+    pub field: Option<String>,
+    /// Precision to promise, 0.5 to 0.999; may be given several times [default: a range]
+    #[arg(long, value_name = "SHARE", value_parser = target)]
+    pub target: Vec<f32>,
+    /// List at most this many of the tickets that would be decided, wrong ones first
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub tickets: usize,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn target(text: &str) -> Result<f32, String> {
+    let target: f32 = text.parse().map_err(|_| "is not a number".to_owned())?;
+    if (0.5..=0.999).contains(&target) { Ok(target) } else { Err("must lie between 0.5 and 0.999".to_owned()) }
 }
 
 /// Arguments of `demo`.

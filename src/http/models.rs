@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::classify::Simulation;
 use crate::error::Error;
 use crate::http::body::{self, Path, Query};
 use crate::http::problem::Problem;
@@ -176,6 +177,59 @@ pub(super) async fn show(
     let usable = train::check_usable(&app.store, &app.pipeline, &query.department, version).await;
     let fitting = Fitting::of(&model);
     Ok(Json(ModelVersion { usable: usable.is_ok(), fitting, model }))
+}
+
+/// What to simulate.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SimulateRequest {
+    /// Department.
+    #[schema(example = "it")]
+    department: String,
+    /// Field, which must have been trained.
+    #[schema(example = "category")]
+    field: String,
+    /// Precision to promise, 0.5 to 0.999.
+    #[schema(minimum = 0.5, maximum = 0.999, example = 0.95)]
+    precision_target: f32,
+    /// Tickets listed at most, 0 to 1000.
+    #[serde(default = "default_max_tickets")]
+    #[schema(maximum = 1000, default = 100)]
+    max_tickets: usize,
+}
+
+fn default_max_tickets() -> usize {
+    100
+}
+
+/// Most tickets that a simulation lists.
+const MOST_TICKETS: usize = 1000;
+
+/// Say what a precision target would bring
+///
+/// Every resolved ticket is judged by heads and thresholds that had not seen it. Nothing changes; set the target in the
+/// taxonomy to make it so.
+#[utoipa::path(
+    post, path = "/v1/models/simulate", tag = "models", request_body = SimulateRequest,
+    responses((status = 200, description = "Automation rate, precision, and the tickets that would be decided", body = Simulation)),
+)]
+pub(super) async fn simulate(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Simulation>, Problem> {
+    let request: SimulateRequest = body::json(&headers, body, app.limits.max_body_bytes, &app.limits).await?;
+    if !(0.5..=0.999).contains(&request.precision_target) {
+        return Err(Problem::invalid("/precision_target".to_owned(), "must lie between 0.5 and 0.999"));
+    }
+    if request.max_tickets > MOST_TICKETS {
+        return Err(Problem::invalid("/max_tickets".to_owned(), "must not be more than 1000"));
+    }
+    let pipeline = Arc::clone(&app.pipeline);
+    let simulated = tokio::task::spawn_blocking(move || {
+        pipeline.simulate(&request.department, &request.field, request.precision_target, request.max_tickets)
+    });
+    Ok(Json(simulated.await.map_err(|_| Error::Bug("a simulation was stopped"))??))
 }
 
 /// Make a version serve

@@ -51,9 +51,11 @@ pub(super) enum Learn {
 }
 
 impl Stack {
-    /// The factors and weights that suit when nothing can be learnt: the sum that did best with few rows a label.
+    /// The factors and weights that suit when nothing can be learnt. Measured on 150 intents with one and two rows a label
+    /// (3,000 other rows, two draws): vectors alone .759 and .812, with .3 for each of the others .761 and .809, so .759
+    /// and .819.
     pub(super) fn untaught(n_labels: usize) -> Stack {
-        Stack { factors: [3.0, 1.0, 1.3], weights: [0.3, 0.7, 0.3], biases: vec![0.0; n_labels] }
+        Stack { factors: [3.0, 1.0, 1.3], weights: [0.15, 0.85, 0.15], biases: vec![0.0; n_labels] }
     }
 
     /// Learns from the given rows of `members`. Labels without examples get no bias: nothing could have been right.

@@ -4,12 +4,11 @@ use std::collections::HashMap;
 
 use super::TrainingSet;
 
-/// Folds, and above so many rows one fewer: the models of a fold then see nearly enough anyway.
+/// Folds.
 const FOLDS: usize = 5;
 /// Below this many rows a fold more or less is a good part of a label's examples, and folds cost nothing: twice as many
 /// make the scores of what was left out less pessimistic.
 const ROWS_FOR_USUAL_FOLDS: usize = 500;
-const ROWS_FOR_FEWER_FOLDS: usize = 9_000;
 /// Above this many rows one fold of about so many is left out, once: more rows make the few numbers that are learnt from
 /// them no better, and every further fold costs a fit.
 const ROWS_FOR_ONE_FOLD: usize = 25_000;
@@ -43,11 +42,7 @@ impl Folds {
                 stack_parts: STACK_FOLDS,
             };
         }
-        let n_folds = match n {
-            0..ROWS_FOR_USUAL_FOLDS => 2 * FOLDS,
-            ROWS_FOR_USUAL_FOLDS..=ROWS_FOR_FEWER_FOLDS => FOLDS,
-            _ => FOLDS - 1,
-        };
+        let n_folds = if n < ROWS_FOR_USUAL_FOLDS { 2 * FOLDS } else { FOLDS };
         let of_members = folds(set.texts, set.labels, n_folds, set.seed);
         Folds { of_stack: of_members.clone(), of_members, left_out: n_folds, stack_parts: n_folds }
     }

@@ -4,6 +4,7 @@
 
 mod layers;
 
+mod decisions;
 mod harness;
 
 mod api;

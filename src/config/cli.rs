@@ -243,7 +243,7 @@ pub struct EvalFieldsArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["split", "folds"])]
     pub test: Option<PathBuf>,
     /// JSON Lines with `id` and `labels` for the tickets of --test
-    #[arg(long, value_name = "FILE", requires = "test")]
+    #[arg(long, value_name = "FILE", requires = "test", conflicts_with_all = ["split", "folds"])]
     pub answers: Option<PathBuf>,
     /// Hold out some of the store's tickets and fit on the rest
     #[arg(long, conflicts_with = "folds")]
@@ -258,7 +258,7 @@ pub struct EvalFieldsArgs {
     #[arg(long, value_name = "FILE")]
     pub costs: Option<PathBuf>,
     /// Model version to set beside the one that serves, on the tickets of --test
-    #[arg(long, value_name = "VERSION", requires = "test")]
+    #[arg(long, value_name = "VERSION", requires = "test", conflicts_with_all = ["split", "folds"])]
     pub compare: Option<u32>,
     /// Write the figures as JSON
     #[arg(long, value_name = "OUT")]

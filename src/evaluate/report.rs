@@ -278,7 +278,7 @@ pub(super) fn count(n: usize) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::evaluate::{FieldResult, Scored, field_metrics};
+    use crate::evaluate::{Costs, FieldResult, Scored, Stranger, compare, field_metrics};
     use crate::ticket::{LabelRef, Language};
 
     /// Made-up decisions of a model that is a little too sure: the right label is drawn from its tempered probabilities.
@@ -351,7 +351,28 @@ pub(super) mod tests {
             ("sec", "Security::Phishing report"),
         ];
         let priorities = [("1", "1 low"), ("2", "2 normal"), ("3", "3 high"), ("4", "4 critical")];
-        let fields = [made_up("category", &categories, 900, false), made_up("priority", &priorities, 900, true)];
+        let mut category = made_up("category", &categories, 900, false);
+        category.unknown =
+            (0..40).map(|i| Stranger { novelty: Some(i as f32 / -20.0), far_from_training: i < 25 }).collect();
+        let results = [category, made_up("priority", &priorities, 900, true)];
+        let costs = Costs::parse(
+            r#"{"category": {"wrong": 1.0, "handover": 0.2}, "priority": {"wrong": 0.01, "handover": 2}}"#,
+        )
+        .unwrap();
+        let fields = results.iter().map(|result| {
+            let metrics = FieldMetrics { costs: costs.of(result).unwrap(), ..field_metrics(result) };
+            (result.field.clone(), metrics)
+        });
+        let other = FieldResult { unknown: Vec::new(), ..made_up("category", &categories, 900, false) };
+        let mut worse = other.clone();
+        for row in worse.rows.iter_mut().step_by(7) {
+            row.truth = (row.truth + 1) % categories.len();
+        }
+        let comparison = Comparison {
+            active_version: 7,
+            other_version: 6,
+            fields: [("category".to_owned(), compare(&other, &worse))].into(),
+        };
         Report {
             version: "0.1.0".to_owned(),
             created_at: DateTime::from_timestamp(1_767_225_600, 0).unwrap(),
@@ -359,8 +380,8 @@ pub(super) mod tests {
             department: "it".to_owned(),
             protocol: Protocol::Temporal { tickets: 4500 },
             seed: 42,
-            fields: fields.iter().map(|result| (result.field.clone(), field_metrics(result))).collect(),
-            comparison: None,
+            fields: fields.collect(),
+            comparison: Some(comparison),
         }
     }
 
@@ -396,13 +417,27 @@ pub(super) mod tests {
 
     #[test]
     fn page_is_well_formed_and_ids_are_unique() {
-        let html = sample_report().to_html(PageLanguage::En);
+        let departments =
+            [("hr", sample_report()), ("it", sample_report())].map(|(id, report)| (id.to_owned(), report));
+        let left_out = [("<fm>".to_owned(), "nothing to learn from".to_owned())].into();
+        let all = DepartmentReports { departments: departments.into(), left_out };
+        for language in [PageLanguage::De, PageLanguage::En] {
+            check_form(&sample_report().to_html(language));
+            check_form(&all.to_html(language));
+        }
+        assert!(all.to_html(PageLanguage::En).contains("&lt;fm&gt;"));
+    }
+
+    fn check_form(html: &str) {
         for element in ["section", "figure", "svg", "g", "table", "tr", "td", "th", "details", "div", "p", "dl", "text"]
         {
             let opened = html.matches(&format!("<{element}>")).count() + html.matches(&format!("<{element} ")).count();
             assert_eq!(opened, html.matches(&format!("</{element}>")).count(), "{element}");
         }
         let mut ids: Vec<&str> = html.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        for reference in html.split("href=\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(ids.contains(&reference), "{reference}");
+        }
         for reference in html.split("labelledby=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
             assert!(reference.split(' ').all(|id| ids.contains(&id)), "{reference}");
         }
@@ -410,6 +445,33 @@ pub(super) mod tests {
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), n_ids);
+    }
+
+    #[test]
+    fn the_german_page_is_german_throughout() {
+        let html = sample_report().to_html(PageLanguage::De);
+        assert!(html.contains("<html lang=\"de\">"));
+        for wanted in
+            ["Auf Anhieb richtig", "Kann man der Konfidenz glauben?", "Version 7 neben Version 6", "01.01.2026"]
+        {
+            assert!(html.contains(wanted), "{wanted}");
+        }
+        for (name, english, german) in words::ALL {
+            let is_telling =
+                english.len() > 5 && english != german && !english.contains('{') && !german.contains(english);
+            assert!(!is_telling || !html.contains(&format!(">{english}<")), "{name}");
+        }
+        // No figure of the text is written with a point: those left are coordinates, versions and the style sheet.
+        let text: String = html
+            .split("</style>")
+            .skip(1)
+            .flat_map(|body| body.split('<'))
+            .fold(String::new(), |text, tag| text + tag.split_once('>').map_or("", |(_, content)| content) + " ");
+        let is_decimal = |word: &&str| {
+            let parts: Vec<&str> = word.split('.').collect();
+            parts.len() == 2 && parts.iter().all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit()))
+        };
+        assert_eq!(text.split([' ', '(', ')', '\u{a0}', '\n']).find(is_decimal), None);
     }
 
     #[test]

@@ -35,7 +35,7 @@ macro_rules! phrases {
         const EN: Words = Words { $($name: $en,)* };
         const DE: Words = Words { $($name: $de,)* };
         #[cfg(test)]
-        const ALL: &[(&str, &str, &str)] = &[$((stringify!($name), $en, $de),)*];
+        pub(super) const ALL: &[(&str, &str, &str)] = &[$((stringify!($name), $en, $de),)*];
     };
 }
 

@@ -272,12 +272,24 @@ pub enum Split {
     Given,
 }
 
+/// Language of a report for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportLanguage {
+    /// German.
+    De,
+    /// English.
+    En,
+}
+
 /// Arguments of `eval` without a subcommand.
 #[derive(Debug, Args)]
 pub struct EvalFieldsArgs {
     /// Department [default: the only one]
     #[arg(long, value_name = "ID")]
     pub department: Option<String>,
+    /// Measure every department, in one report; tickets of --test go to the department they name
+    #[arg(long, conflicts_with_all = ["department", "compare"])]
+    pub all: bool,
     /// Field to measure [default: all]
     #[arg(long = "field", value_name = "NAME")]
     pub fields: Vec<String>,
@@ -285,7 +297,7 @@ pub struct EvalFieldsArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["split", "folds"])]
     pub test: Option<PathBuf>,
     /// JSON Lines with `id` and `labels` for the tickets of --test
-    #[arg(long, value_name = "FILE", requires = "test")]
+    #[arg(long, value_name = "FILE", requires = "test", conflicts_with_all = ["split", "folds"])]
     pub answers: Option<PathBuf>,
     /// Hold out some of the store's tickets and fit on the rest
     #[arg(long, conflicts_with = "folds")]
@@ -293,12 +305,24 @@ pub struct EvalFieldsArgs {
     /// Hold out each of the store's tickets in turn, in K parts
     #[arg(long, value_name = "K")]
     pub folds: Option<usize>,
+    /// Tickets that belong to no label, to measure how well they are told apart
+    #[arg(long, value_name = "FILE")]
+    pub unknown: Option<PathBuf>,
+    /// JSON file that says what a wrong decision and a handover cost, by field
+    #[arg(long, value_name = "FILE")]
+    pub costs: Option<PathBuf>,
+    /// Model version to set beside the one that serves, on the tickets of --test
+    #[arg(long, value_name = "VERSION", requires = "test", conflicts_with_all = ["split", "folds"])]
+    pub compare: Option<u32>,
     /// Write the figures as JSON
     #[arg(long, value_name = "OUT")]
     pub json: Option<PathBuf>,
     /// Write one self-contained HTML page with plots
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
+    /// Language of the HTML page
+    #[arg(long, value_name = "LANGUAGE", default_value = "en")]
+    pub language: ReportLanguage,
     /// Bounds that the figures must keep; exit code 3 when one is broken
     #[arg(long, value_name = "FILE")]
     pub gate: Option<PathBuf>,

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::metrics::FieldMetrics;
-use super::report::{count, escape, percent};
+use super::report::words::{Words, fill};
+use super::report::{count, escape};
 
 /// Labels that the confusion map shows one by one; the rest are gathered.
 const MAX_MAP_LABELS: usize = 25;
@@ -21,7 +22,7 @@ const RIGHT: f64 = 454.0;
 const TOP: f64 = 18.0;
 
 /// Confidence against the share that is right, with a histogram of confidences below.
-pub(super) fn reliability(anchor: &str, metrics: &FieldMetrics) -> String {
+pub(super) fn reliability(words: &Words, anchor: &str, metrics: &FieldMetrics) -> String {
     const BOTTOM: f64 = 282.0;
     const BARS_TOP: f64 = 302.0;
     const BARS_BOTTOM: f64 = 362.0;
@@ -29,9 +30,9 @@ pub(super) fn reliability(anchor: &str, metrics: &FieldMetrics) -> String {
     let y = |share: f64| BOTTOM - share * (BOTTOM - TOP);
     let mut svg = String::new();
     for tick in [0.0, 0.2, 0.4, 0.6, 0.8, 1.0] {
-        svg.push_str(&grid_y(y(tick), tick));
+        svg.push_str(&grid_y(words, y(tick), tick));
         svg.push_str(&line("grid", (x(tick), TOP), (x(tick), BOTTOM)));
-        svg.push_str(&text("tick middle", x(tick), BARS_BOTTOM + 18.0, &whole_percent(tick)));
+        svg.push_str(&text("tick middle", x(tick), BARS_BOTTOM + 18.0, &words.short_percent(tick)));
     }
     svg.push_str(&line("ideal", (x(0.0), y(0.0)), (x(1.0), y(1.0))));
     let path: Vec<String> =
@@ -41,11 +42,16 @@ pub(super) fn reliability(anchor: &str, metrics: &FieldMetrics) -> String {
         let at = x(bin.confidence);
         svg.push_str(&line("whisker", (at, y(bin.interval.low)), (at, y(bin.interval.high))));
         svg.push_str(&format!(
-            "<circle class=\"dot\" cx=\"{at:.1}\" cy=\"{:.1}\" r=\"4.5\"><title>{} tickets: confidence {}, right {}</title></circle>\n",
+            "<circle class=\"dot\" cx=\"{at:.1}\" cy=\"{:.1}\" r=\"4.5\"><title>{}</title></circle>\n",
             y(bin.accuracy),
-            count(bin.n),
-            percent(Some(bin.confidence)),
-            percent(Some(bin.accuracy)),
+            fill(
+                words.reliability_dot,
+                &[
+                    ("n", &count(bin.n)),
+                    ("confidence", &words.percent(Some(bin.confidence))),
+                    ("accuracy", &words.percent(Some(bin.accuracy))),
+                ],
+            ),
         ));
     }
     let tallest = metrics.confidence_histogram.iter().copied().max().unwrap_or(0).max(1);
@@ -55,67 +61,73 @@ pub(super) fn reliability(anchor: &str, metrics: &FieldMetrics) -> String {
         let height = (n as f64 / tallest as f64 * (BARS_BOTTOM - BARS_TOP)).max(1.0);
         let start = index as f64 * step;
         svg.push_str(&format!(
-            "<rect class=\"mass\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{height:.1}\"><title>{} tickets with confidence {} to {}</title></rect>\n",
+            "<rect class=\"mass\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{height:.1}\"><title>{}</title></rect>\n",
             x(start) + 1.0,
             BARS_BOTTOM - height,
             step * (RIGHT - LEFT) - 2.0,
-            count(n),
-            whole_percent(start),
-            whole_percent(start + step),
+            fill(
+                words.histogram_bar,
+                &[
+                    ("n", &count(n)),
+                    ("low", &words.short_percent(start)),
+                    ("high", &words.short_percent(start + step)),
+                ],
+            ),
         ));
     }
-    svg.push_str(&text("small start halo", x(0.14) + 8.0, y(0.14) + 14.0, "as right as stated"));
+    svg.push_str(&text("small start halo", x(0.14) + 8.0, y(0.14) + 14.0, words.as_stated));
     svg.push_str(&line("axis", (LEFT, BARS_BOTTOM), (RIGHT, BARS_BOTTOM)));
     svg.push_str(&text("tick end", LEFT - 8.0, BARS_TOP + 8.0, &count(tallest)));
     svg.push_str(&text("tick end", LEFT - 8.0, BARS_BOTTOM, "0"));
-    svg.push_str(&text("label middle", f64::midpoint(LEFT, RIGHT), HEIGHT - 12.0, "confidence that was stated"));
-    svg.push_str(&text_upright(16.0, f64::midpoint(TOP, BOTTOM), "share that was right"));
-    svg.push_str(&text_upright(16.0, f64::midpoint(BARS_TOP, BARS_BOTTOM), "tickets"));
+    svg.push_str(&text("label middle", f64::midpoint(LEFT, RIGHT), HEIGHT - 12.0, words.axis_confidence));
+    svg.push_str(&text_upright(16.0, f64::midpoint(TOP, BOTTOM), words.axis_right));
+    svg.push_str(&text_upright(16.0, f64::midpoint(BARS_TOP, BARS_BOTTOM), words.axis_tickets));
 
     let rows: String = metrics
         .reliability
         .iter()
         .map(|bin| {
             format!(
-                "<tr><td>{}</td><td>{}</td><td>{} to {}</td><td>{}</td></tr>\n",
-                percent(Some(bin.confidence)),
-                percent(Some(bin.accuracy)),
-                percent(Some(bin.interval.low)),
-                percent(Some(bin.interval.high)),
+                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+                words.percent(Some(bin.confidence)),
+                words.percent(Some(bin.accuracy)),
+                words.share_range(Some(bin.interval)),
                 count(bin.n)
             )
         })
         .collect();
-    let description = format!(
-        "{} groups of tickets by stated confidence; on average confidence and the share that was right differ by {}.",
-        metrics.reliability.len(),
-        percent(metrics.ece)
+    let description = fill(
+        words.reliability_description,
+        &[("groups", &metrics.reliability.len().to_string()), ("ece", &words.percent(metrics.ece))],
     );
-    figure(&Figure {
-        id: &format!("{anchor}-reliability"),
-        title: "Can the confidence be believed?",
-        description: &description,
-        caption: "Each dot is a group of equally many tickets, its whisker the 95&nbsp;% range. On the dashed line, \
-                  a stated 80&nbsp;% is right in 80 of 100 cases; below it the model is too sure, above it too modest. \
-                  The bars show how many tickets have which confidence.",
-        size: (WIDTH, HEIGHT),
-        fixed_size: false,
-        drawing: &svg,
-        columns: &["Confidence", "Right", "Range of right", "Tickets"],
-        rows: &rows,
-    })
+    figure(
+        words,
+        &Figure {
+            id: &format!("{anchor}-reliability"),
+            title: words.reliability,
+            description: &description,
+            caption: words.reliability_caption,
+            size: (WIDTH, HEIGHT),
+            fixed_size: false,
+            drawing: &svg,
+            columns: &[words.confidence, words.right, words.range_of_right, words.tickets],
+            rows: &rows,
+        },
+    )
 }
 
 /// Share that is decided against accuracy of what is decided, most confident first.
-pub(super) fn automation(anchor: &str, metrics: &FieldMetrics) -> String {
+pub(super) fn automation(words: &Words, anchor: &str, metrics: &FieldMetrics) -> String {
     // Above the plot there is room for the names of dots at 100 %.
     const TOP: f64 = 44.0;
     const BOTTOM: f64 = 362.0;
     let mut marks: Vec<(String, f64, f64, bool)> = metrics
         .coverage_at
         .iter()
-        .map(|(target, at)| (target.parse().map_or_else(|_| target.clone(), whole_percent), at, false))
-        .chain([("own target".to_owned(), &metrics.at_target, true)])
+        .map(|(target, at)| {
+            (target.parse().map_or_else(|_| target.clone(), |share| words.short_percent(share)), at, false)
+        })
+        .chain([(words.own_target_dot.to_owned(), &metrics.at_target, true)])
         .filter_map(|(name, at, is_chosen)| Some((name, at.coverage?, at.precision?, is_chosen)))
         .collect();
     marks.sort_by(|a, b| a.3.cmp(&b.3).then(a.1.total_cmp(&b.1)));
@@ -134,14 +146,14 @@ pub(super) fn automation(anchor: &str, metrics: &FieldMetrics) -> String {
         5
     };
     for tick in (0..=100).rev().step_by(step).map(|tick| f64::from(tick) / 100.0).filter(|tick| *tick >= floor - 1e-9) {
-        svg.push_str(&grid_y(y(tick), tick));
+        svg.push_str(&grid_y(words, y(tick), tick));
     }
     for tick in [0.0, 0.2, 0.4, 0.6, 0.8, 1.0] {
         svg.push_str(&line("grid", (x(tick), TOP), (x(tick), BOTTOM)));
-        svg.push_str(&text("tick middle", x(tick), BOTTOM + 18.0, &whole_percent(tick)));
+        svg.push_str(&text("tick middle", x(tick), BOTTOM + 18.0, &words.short_percent(tick)));
     }
     svg.push_str(&line("promise", (LEFT, y(0.95)), (RIGHT, y(0.95))));
-    svg.push_str(&text("small start", LEFT + 6.0, y(0.95) + 14.0, "95\u{a0}% right"));
+    svg.push_str(&text("small start", LEFT + 6.0, y(0.95) + 14.0, words.promise_line));
     let path: Vec<String> =
         metrics.curve.iter().map(|point| format!("{:.1},{:.1}", x(point.coverage), y(point.accuracy))).collect();
     svg.push_str(&format!("<polyline class=\"curve\" points=\"{}\"/>\n", path.join(" ")));
@@ -150,18 +162,23 @@ pub(super) fn automation(anchor: &str, metrics: &FieldMetrics) -> String {
     for (name, coverage, precision, is_chosen) in &marks {
         let (class, radius) = if *is_chosen { ("chosen", 7.0) } else { ("mark", 5.0) };
         svg.push_str(&format!(
-            "<circle class=\"{class}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"{radius}\"><title>{}: decides {}, of which {} are right</title></circle>\n",
+            "<circle class=\"{class}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"{radius}\"><title>{}</title></circle>\n",
             x(*coverage),
             y(*precision),
-            escape(name),
-            percent(Some(*coverage)),
-            percent(Some(*precision))
+            fill(
+                words.automation_dot,
+                &[
+                    ("name", &escape(name)),
+                    ("coverage", &words.percent(Some(*coverage))),
+                    ("precision", &words.percent(Some(*precision))),
+                ],
+            ),
         ));
     }
     svg.push_str(&line("axis", (LEFT, BOTTOM), (RIGHT, BOTTOM)));
     let middle = f64::midpoint(LEFT, RIGHT);
-    svg.push_str(&text("label middle", middle, HEIGHT - 12.0, "share of tickets decided without a person"));
-    svg.push_str(&text_upright(16.0, f64::midpoint(TOP, BOTTOM), "share of those that was right"));
+    svg.push_str(&text("label middle", middle, HEIGHT - 12.0, words.axis_decided));
+    svg.push_str(&text_upright(16.0, f64::midpoint(TOP, BOTTOM), words.axis_right_of_decided));
 
     let rows: String = metrics
         .curve
@@ -169,31 +186,34 @@ pub(super) fn automation(anchor: &str, metrics: &FieldMetrics) -> String {
         .map(|point| {
             format!(
                 "<tr><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-                percent(Some(point.coverage)),
-                percent(Some(point.accuracy)),
-                percent(Some(point.confidence))
+                words.percent(Some(point.coverage)),
+                words.percent(Some(point.accuracy)),
+                words.percent(Some(point.confidence))
             )
         })
         .collect();
-    let description = format!(
-        "When all tickets are decided, {} are right. At the field's own target {} are decided, of which {} are right.",
-        percent(metrics.accuracy),
-        percent(metrics.at_target.coverage),
-        percent(metrics.at_target.precision)
+    let description = fill(
+        words.automation_description,
+        &[
+            ("accuracy", &words.percent(metrics.accuracy)),
+            ("coverage", &words.percent(metrics.at_target.coverage)),
+            ("precision", &words.percent(metrics.at_target.precision)),
+        ],
     );
-    figure(&Figure {
-        id: &format!("{anchor}-automation"),
-        title: "How much can be automated?",
-        description: &description,
-        caption: "The curve decides the most confident tickets first: the further right, the more is automated and the \
-                  more mistakes there are. The filled dot is what the field's own precision target does, hollow dots \
-                  those of other targets. They may lie off the curve, because each value has its own threshold.",
-        size: (WIDTH, HEIGHT),
-        fixed_size: false,
-        drawing: &svg,
-        columns: &["Decided", "Right among those", "Lowest confidence"],
-        rows: &rows,
-    })
+    figure(
+        words,
+        &Figure {
+            id: &format!("{anchor}-automation"),
+            title: words.automation,
+            description: &description,
+            caption: words.automation_caption,
+            size: (WIDTH, HEIGHT),
+            fixed_size: false,
+            drawing: &svg,
+            columns: &[words.decided, words.right_among_those, words.lowest_confidence],
+            rows: &rows,
+        },
+    )
 }
 
 /// Names of the dots: (name, coverage, precision, whether it is the chosen one), by rising coverage.
@@ -220,7 +240,7 @@ fn mark_names(marks: &[(String, f64, f64, bool)], x: impl Fn(f64) -> f64, y: imp
 }
 
 /// Heat map: row = right label, column = given label, colour = share of the row.
-pub(super) fn confusion_map(anchor: &str, metrics: &FieldMetrics) -> String {
+pub(super) fn confusion_map(words: &Words, anchor: &str, metrics: &FieldMetrics) -> String {
     let shown = occurring_labels(metrics);
     let n_single = if shown.len() > MAX_MAP_LABELS { MAX_MAP_LABELS } else { shown.len() };
     let n_others = shown.len() - n_single;
@@ -238,7 +258,7 @@ pub(super) fn confusion_map(anchor: &str, metrics: &FieldMetrics) -> String {
         let id = label.and_then(|&label| metrics.confusion.labels.get(label));
         match id {
             Some(id) => metrics.labels.get(id).map_or(id.as_str(), |label| label.name.as_str()).to_owned(),
-            None => format!("all others ({n_others})"),
+            None => fill(words.all_others, &[("n", &count(n_others))]),
         }
     };
 
@@ -284,7 +304,7 @@ pub(super) fn confusion_map(anchor: &str, metrics: &FieldMetrics) -> String {
                     escape(&name),
                     escape(&given),
                     count(n),
-                    percent(Some(share))
+                    words.percent(Some(share))
                 )
             };
             svg.push_str(&format!(
@@ -307,28 +327,28 @@ pub(super) fn confusion_map(anchor: &str, metrics: &FieldMetrics) -> String {
     }
     let size = (names_width + n_places as f64 * cell_size + overhang, head + n_places as f64 * cell_size + 6.0);
     let gathered = if n_others > 0 {
-        format!(" The {n_single} most frequent values stand alone, the other {n_others} are gathered.")
+        fill(words.confusion_map_gathered, &[("single", &count(n_single)), ("others", &count(n_others))])
     } else {
         String::new()
     };
-    let caption = format!(
-        "Row: the right value. Column: the value that was given. <span class=\"swatch r5\"></span>&nbsp;right, \
-         <span class=\"swatch w5\"></span>&nbsp;wrong; the stronger the colour, the larger the share of the row.{gathered}"
-    );
-    figure(&Figure {
-        id: &format!("{anchor}-confusion"),
-        title: "Map of confusions",
-        description: &format!(
-            "Matrix of {n_places} by {n_places}; {} of all tickets are right.",
-            percent(metrics.accuracy)
-        ),
-        caption: &caption,
-        size,
-        fixed_size: true,
-        drawing: &svg,
-        columns: &[],
-        rows: "",
-    })
+    let caption = format!("{}{gathered}", words.confusion_map_caption);
+    figure(
+        words,
+        &Figure {
+            id: &format!("{anchor}-confusion"),
+            title: words.confusion_map,
+            description: &fill(
+                words.confusion_map_description,
+                &[("n", &n_places.to_string()), ("accuracy", &words.percent(metrics.accuracy))],
+            ),
+            caption: &caption,
+            size,
+            fixed_size: true,
+            drawing: &svg,
+            columns: &[],
+            rows: "",
+        },
+    )
 }
 
 /// Indices of the labels that are right or given anywhere: a short scale in its order, else most tickets
@@ -370,7 +390,7 @@ struct Figure<'a> {
     rows: &'a str,
 }
 
-fn figure(figure: &Figure<'_>) -> String {
+fn figure(words: &Words, figure: &Figure<'_>) -> String {
     let Figure { id, title, description, caption, size: (width, height), drawing, rows, .. } = figure;
     let style = if figure.fixed_size { format!(" style=\"width:{width:.0}px\"") } else { String::new() };
     let head: String = figure.columns.iter().map(|column| format!("<th scope=\"col\">{column}</th>")).collect();
@@ -378,8 +398,9 @@ fn figure(figure: &Figure<'_>) -> String {
         String::new()
     } else {
         format!(
-            "<details>\n<summary>The same as a table</summary>\n<div class=\"scroll\"><table>\n<thead><tr>{head}</tr></thead>\n\
-             <tbody>\n{rows}</tbody>\n</table></div>\n</details>\n"
+            "<details>\n<summary>{}</summary>\n<div class=\"scroll\"><table>\n<thead><tr>{head}</tr></thead>\n\
+             <tbody>\n{rows}</tbody>\n</table></div>\n</details>\n",
+            words.as_table
         )
     };
     format!(
@@ -428,14 +449,10 @@ fn shorten(name: &str, max_chars: usize) -> String {
     format!("{}…{}", start.trim_end(), end.trim_start())
 }
 
-fn grid_y(y: f64, share: f64) -> String {
+fn grid_y(words: &Words, y: f64, share: f64) -> String {
     let mut grid = line("grid", (LEFT, y), (RIGHT, y));
-    grid.push_str(&text("tick end", LEFT - 8.0, y + 4.0, &whole_percent(share)));
+    grid.push_str(&text("tick end", LEFT - 8.0, y + 4.0, &words.short_percent(share)));
     grid
-}
-
-fn whole_percent(share: f64) -> String {
-    format!("{}\u{a0}%", (share * 1000.0).round() / 10.0)
 }
 
 /// Four characters at most.

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Report, RetrievalReport};
+use super::{DepartmentReports, Report, RetrievalReport};
 use crate::error::{Error, Result};
 use crate::ticket::pointer_token;
 
@@ -86,6 +86,32 @@ impl Gate {
                 return Err(Error::invalid(pointer, format!("field {field:?} was not evaluated")));
             };
             check(&pointer, field, bounds, &as_json(metrics)?, &mut failures)?;
+        }
+        Ok(failures)
+    }
+
+    /// What breaks a bound of `fields` in any department, one sentence each. A bound holds in every department that has
+    /// the field.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] as for [`Gate::check_fields`], and for a field that no department has.
+    pub fn check_departments(&self, reports: &DepartmentReports) -> Result<Vec<String>> {
+        if self.fields.values().all(BTreeMap::is_empty) {
+            return Err(Error::invalid("/fields", "the gate has no bound for a field"));
+        }
+        let mut failures = Vec::new();
+        for (field, bounds) in &self.fields {
+            let pointer = format!("/fields/{}", pointer_token(field));
+            let mut is_measured = false;
+            for (department, report) in &reports.departments {
+                let Some(metrics) = report.fields.get(field) else { continue };
+                is_measured = true;
+                let subject = format!("department {department}: {field}");
+                check(&pointer, &subject, bounds, &as_json(metrics)?, &mut failures)?;
+            }
+            if !is_measured {
+                return Err(Error::invalid(pointer, format!("field {field:?} was evaluated in no department")));
+            }
         }
         Ok(failures)
     }
@@ -203,6 +229,23 @@ mod tests {
             "coverage_at.0.95.precision": {"min": 0.5}, "by_language.de.n": {"min": 1}, "labels.vpn.f1": {"min": 0.1},
             "intervals.accuracy.low": {"min": 0.2}}}}"#;
         assert_eq!(failures(gate).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn bounds_hold_in_every_department() {
+        let mut worse = sample_report();
+        worse.fields.get_mut("category").unwrap().n = 5;
+        worse.fields.remove("priority");
+        let departments = [("hr".to_owned(), worse), ("it".to_owned(), sample_report())];
+        let reports = DepartmentReports { departments: departments.into(), ..DepartmentReports::default() };
+        let check =
+            |bounds: &str| Gate::parse(&format!(r#"{{"fields": {bounds}}}"#)).unwrap().check_departments(&reports);
+        assert_eq!(
+            check(r#"{"category": {"n": {"min": 10}}, "priority": {"n": {"min": 10}}}"#).unwrap(),
+            ["department hr: category n is 5, and at least 10 is asked"]
+        );
+        assert!(check(r#"{"queue": {"n": {"min": 10}}}"#).unwrap_err().to_string().contains("in no department"));
+        assert!(check("{}").is_err());
     }
 
     #[test]

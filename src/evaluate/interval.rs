@@ -36,13 +36,23 @@ pub fn wilson(mean: f64, n: usize) -> Option<Interval> {
 /// Percentile bootstrap (Efron 1979): `statistic` of `n` picks with replacement, 500 times; the same at each call.
 /// Resamples without a value are left out; none when no resample has one.
 pub(super) fn bootstrap(n: usize, seed: u64, statistic: impl Fn(&[usize]) -> Option<f64>) -> Option<Interval> {
+    bootstrap_of(RESAMPLES, n, seed, statistic)
+}
+
+/// [`bootstrap`] with a number of resamples of its own.
+pub(super) fn bootstrap_of(
+    resamples: usize,
+    n: usize,
+    seed: u64,
+    statistic: impl Fn(&[usize]) -> Option<f64>,
+) -> Option<Interval> {
     if n == 0 {
         return None;
     }
-    let mut random = SplitMix64(seed);
+    let mut random = Random::new(seed);
     let mut picks = vec![0; n];
-    let mut values = Vec::with_capacity(RESAMPLES);
-    for _ in 0..RESAMPLES {
+    let mut values = Vec::with_capacity(resamples);
+    for _ in 0..resamples {
         for pick in &mut picks {
             *pick = random.below(n);
         }
@@ -67,17 +77,30 @@ pub(super) fn mean(sum: f64, n: usize) -> Option<f64> {
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, fast, and the same on every machine.
-struct SplitMix64(u64);
+pub(super) struct Random(u64);
 
-impl SplitMix64 {
-    /// A number below `n`, by multiplication (Lemire 2019); its bias of n / 2^64 does not matter here.
-    fn below(&mut self, n: usize) -> usize {
+impl Random {
+    /// The same numbers for the same seed.
+    pub(super) fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        ((u128::from(z) * n as u128) >> 64) as usize
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`, by multiplication (Lemire 2019); its bias of n / 2^64 does not matter here.
+    pub(super) fn below(&mut self, n: usize) -> usize {
+        ((u128::from(self.next()) * n as u128) >> 64) as usize
+    }
+
+    /// A number in [0, 1).
+    pub(super) fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
@@ -113,7 +136,7 @@ mod tests {
     #[test]
     fn random_numbers_follow_the_reference() {
         // First outputs of SplitMix64 for seed 1234567: 6457827717110365317, 3203168211198807973.
-        let mut random = SplitMix64(1_234_567);
+        let mut random = Random::new(1_234_567);
         let top_of = |value: u64| ((u128::from(value) * 1_000_000) >> 64) as usize;
         assert_eq!(random.below(1_000_000), top_of(6_457_827_717_110_365_317));
         assert_eq!(random.below(1_000_000), top_of(3_203_168_211_198_807_973));

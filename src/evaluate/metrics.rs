@@ -3,21 +3,32 @@
 //! Conventions are those of scikit-learn where it has the measure; a figure that has no value (no ticket, a division by
 //! zero) is absent, never 0 or NaN.
 
-use std::cmp::Ordering;
+mod calibration;
+mod costs;
+mod judged;
+mod labels;
+mod unknown;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::calibration::ReliabilityBin;
+pub(super) use self::calibration::calibration_error;
+use self::calibration::{after_equals, calibration_error_by_chance, histogram, reliability_bins};
+pub use self::costs::{CostMetrics, Costs, FieldCosts, PairCost, ThresholdCost};
+pub(super) use self::judged::{Judged, judge};
+pub(super) use self::labels::Counts;
+pub use self::labels::{Confusion, LabelMetrics};
+use self::labels::{confusion, label_metrics, quadratic_kappa};
+pub use self::unknown::UnknownMetrics;
 use super::interval::{Interval, bootstrap, mean, round, wilson};
 use super::{FieldResult, Scored};
+use crate::classify::MEMBER_NAMES;
 use crate::ticket::Language;
 
-/// Bins of the reliability curve and of the expected calibration error.
-const RELIABILITY_BINS: usize = 15;
 /// Points of the accuracy/automation curve.
 const CURVE_POINTS: usize = 50;
-/// Bars of the histogram of confidences, each 0.05 wide.
-const HISTOGRAM_BARS: usize = 20;
 /// Start of the bootstrap's random numbers: a report of the same decisions is the same report.
 const BOOTSTRAP_SEED: u64 = 20_260_101;
 
@@ -30,7 +41,7 @@ pub struct FieldMetrics {
     pub calibrated: bool,
     /// True when the labels are steps of one scale.
     pub ordinal: bool,
-    /// Share whose most likely label is right.
+    /// Share whose label decided on is right; that is the most likely one, unless the field has another rule.
     pub accuracy: Option<f64>,
     /// Accuracy of always giving the label that is most frequent among these tickets: the figure to beat.
     pub majority_accuracy: Option<f64>,
@@ -42,9 +53,11 @@ pub struct FieldMetrics {
     pub log_loss: Option<f64>,
     /// Mean over tickets of the squared error summed over labels, 0 to 2 (Brier 1950); not halved for two labels.
     pub brier: Option<f64>,
-    /// Expected calibration error of the most likely label: mean of |accuracy - mean confidence| over the bins of
+    /// Expected calibration error of the label decided on: mean of |accuracy - mean confidence| over the bins of
     /// `reliability`, weighted by tickets.
     pub ece: Option<f64>,
+    /// What `ece` would be on average if every confidence were exact: the part of it that is chance.
+    pub ece_by_chance: Option<f64>,
     /// Area under the risk-coverage curve (Geifman and El-Yaniv 2017): mean error rate of the k most confident, over all
     /// k; lower is better.
     pub aurc: Option<f64>,
@@ -70,6 +83,15 @@ pub struct FieldMetrics {
     pub confusion: Confusion,
     /// By language of the ticket; all three are always there.
     pub by_language: BTreeMap<Language, LanguageMetrics>,
+    /// What each member of the head would be worth alone, by [`MEMBER_NAMES`]; empty without trained heads.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub members: BTreeMap<String, MemberMetrics>,
+    /// How well tickets that belong to no label are told apart; only when there were such tickets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<UnknownMetrics>,
+    /// What right, wrong and absent decisions cost; only when costs were given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub costs: Option<CostMetrics>,
 }
 
 /// What the thresholds of a precision target decide. The thresholds were set on training data.
@@ -85,19 +107,6 @@ pub struct CoverageAt {
     pub precision_interval: Option<Interval>,
 }
 
-/// One bin of the reliability curve.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ReliabilityBin {
-    /// Mean confidence.
-    pub confidence: f64,
-    /// Share that is right.
-    pub accuracy: f64,
-    /// Tickets.
-    pub n: usize,
-    /// 95 % Wilson interval of `accuracy`.
-    pub interval: Interval,
-}
-
 /// One point of the accuracy/automation curve.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CurvePoint {
@@ -109,30 +118,15 @@ pub struct CurvePoint {
     pub confidence: f64,
 }
 
-/// The figures of one label.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LabelMetrics {
-    /// Present name.
-    pub name: String,
-    /// Tickets of which it is the right label.
-    pub n: usize,
-    /// Tickets for which it was the most likely.
-    pub predicted: usize,
-    /// Share of `predicted` that is right; absent when it was never given.
-    pub precision: Option<f64>,
-    /// Share of `n` that was found; absent when no ticket has it.
-    pub recall: Option<f64>,
-    /// Harmonic mean of both; absent when the label occurs nowhere.
-    pub f1: Option<f64>,
-}
-
-/// Confusion matrix, sparse.
+/// One member of a head, deciding alone.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Confusion {
-    /// Label ids in the field's order; `cells` count in it.
-    pub labels: Vec<String>,
-    /// `[right label, given label, tickets]`, without empty cells, in order.
-    pub cells: Vec<(usize, usize, usize)>,
+pub struct MemberMetrics {
+    /// Tickets that it looked at.
+    pub n: usize,
+    /// Share whose best label is right.
+    pub accuracy: Option<f64>,
+    /// Mean F1, as for the field.
+    pub macro_f1: Option<f64>,
 }
 
 /// The figures of the tickets in one language.
@@ -140,7 +134,7 @@ pub struct Confusion {
 pub struct LanguageMetrics {
     /// Tickets.
     pub n: usize,
-    /// Share whose most likely label is right.
+    /// Share whose label decided on is right.
     pub accuracy: Option<f64>,
     /// Expected calibration error as for the field; noisy, and too high, below some hundreds of tickets.
     pub ece: Option<f64>,
@@ -149,9 +143,10 @@ pub struct LanguageMetrics {
 /// Computes the figures of a field. Any input is fine: probabilities that are not finite count as 0.
 pub fn field_metrics(result: &FieldResult) -> FieldMetrics {
     let n_labels = result.labels.len();
-    let mut judged: Vec<Judged<'_>> = result.rows.iter().map(|row| Judged::new(row, n_labels)).collect();
-    judged.sort_by(by_falling_confidence);
+    let judged = judge(result);
     let n = judged.len();
+    let confidences: Vec<f64> = judged.iter().map(|row| row.confidence).collect();
+    let right: Vec<bool> = judged.iter().map(|row| row.correct).collect();
     let pairs: Vec<(Option<usize>, Option<usize>)> = judged.iter().map(|row| (row.truth, row.predicted)).collect();
     let counts = Counts::of(n_labels, pairs.iter().copied());
 
@@ -159,7 +154,6 @@ pub fn field_metrics(result: &FieldResult) -> FieldMetrics {
     let total = |value: &dyn Fn(&Judged<'_>) -> f64| mean(judged.iter().map(value).sum(), n);
     let accuracy = share(&|row| row.correct);
     let top3 = share(&|row| row.among_three);
-    let reliability = reliability_bins(&judged);
     let macro_f1_interval = bootstrap(n, BOOTSTRAP_SEED, |picks| {
         Counts::of(n_labels, picks.iter().filter_map(|&i| pairs.get(i).copied())).macro_f1()
     });
@@ -186,7 +180,8 @@ pub fn field_metrics(result: &FieldResult) -> FieldMetrics {
         macro_f1: counts.macro_f1().map(round),
         log_loss: total(&|row| row.log_loss),
         brier: total(&|row| row.brier),
-        ece: calibration_error(&reliability),
+        ece: calibration_error(&confidences, &right),
+        ece_by_chance: calibration_error_by_chance(&confidences),
         aurc: risk_coverage_area(&judged),
         quadratic_kappa: if result.ordinal { quadratic_kappa(&confusion) } else { None },
         within_one_step: if result.ordinal {
@@ -203,133 +198,19 @@ pub fn field_metrics(result: &FieldResult) -> FieldMetrics {
                 (target, decided)
             })
             .collect(),
-        confidence_histogram: histogram(&judged),
-        curve: automation_curve(&judged),
-        labels: label_metrics(result, &counts),
+        reliability: reliability_bins(&confidences, &right),
+        confidence_histogram: histogram(&confidences),
+        curve: automation_curve(&judged, &confidences),
+        labels: label_metrics(result, &judged, &counts),
         by_language: [Language::De, Language::En, Language::Und]
             .into_iter()
             .map(|language| (language, language_metrics(&judged, language)))
             .collect(),
-        reliability,
+        members: members(&judged, n_labels),
+        unknown: unknown::unknown_metrics(result),
+        costs: None,
         confusion,
     }
-}
-
-/// A row, read once.
-#[derive(Clone, Copy)]
-struct Judged<'a> {
-    row: &'a Scored,
-    /// None when it is not a label of the field.
-    truth: Option<usize>,
-    /// The most likely label, the first among equals; none when there are no probabilities.
-    predicted: Option<usize>,
-    confidence: f64,
-    correct: bool,
-    among_three: bool,
-    log_loss: f64,
-    brier: f64,
-}
-
-impl<'a> Judged<'a> {
-    fn new(row: &'a Scored, n_labels: usize) -> Self {
-        let probability = |label: usize| match row.probabilities.get(label) {
-            Some(p) if p.is_finite() => f64::from(*p).clamp(0.0, 1.0),
-            _ => 0.0,
-        };
-        let n_scored = row.probabilities.len().min(n_labels);
-        let predicted = (0..n_scored).reduce(|best, label| {
-            if probability(label).total_cmp(&probability(best)) == Ordering::Greater { label } else { best }
-        });
-        let truth = (row.truth < n_labels).then_some(row.truth);
-        let of_truth = truth.map_or(0.0, probability);
-        let is_ahead = |label: usize, truth: usize| {
-            probability(label) > of_truth || (probability(label) == of_truth && label < truth)
-        };
-        let among_three = truth
-            .is_some_and(|truth| truth < n_scored && (0..n_scored).filter(|&label| is_ahead(label, truth)).count() < 3);
-        let squares: f64 = (0..n_scored).map(|label| probability(label).powi(2)).sum();
-        Judged {
-            row,
-            truth,
-            predicted,
-            confidence: predicted.map_or(0.0, probability),
-            correct: predicted.is_some() && predicted == truth,
-            among_three,
-            log_loss: -of_truth.max(f64::from(f32::EPSILON)).ln(),
-            // sum over labels of (p - y)^2, where y is 1 for the right label: also when that one cannot be given.
-            brier: squares - 2.0 * of_truth + 1.0,
-        }
-    }
-}
-
-/// Most confident first; equals by ticket, so that the order of the rows does not matter.
-fn by_falling_confidence(a: &Judged<'_>, b: &Judged<'_>) -> Ordering {
-    b.confidence.total_cmp(&a.confidence).then_with(|| a.row.ticket.cmp(&b.row.ticket))
-}
-
-/// Tickets by label.
-struct Counts {
-    truth: Vec<usize>,
-    predicted: Vec<usize>,
-    right: Vec<usize>,
-}
-
-impl Counts {
-    fn of(n_labels: usize, pairs: impl Iterator<Item = (Option<usize>, Option<usize>)>) -> Counts {
-        let mut counts = Counts { truth: vec![0; n_labels], predicted: vec![0; n_labels], right: vec![0; n_labels] };
-        for (truth, predicted) in pairs {
-            if let Some(truth) = truth {
-                counts.truth[truth] += 1;
-            }
-            if let Some(predicted) = predicted {
-                counts.predicted[predicted] += 1;
-                counts.right[predicted] += usize::from(truth == Some(predicted));
-            }
-        }
-        counts
-    }
-
-    /// F1 = 2 right / (truth + predicted); none when the label occurs nowhere.
-    fn f1(&self, label: usize) -> Option<f64> {
-        let occurrences = self.truth[label] + self.predicted[label];
-        (occurrences > 0).then(|| 2.0 * self.right[label] as f64 / occurrences as f64)
-    }
-
-    fn macro_f1(&self) -> Option<f64> {
-        let scores: Vec<f64> = (0..self.truth.len()).filter_map(|label| self.f1(label)).collect();
-        (!scores.is_empty()).then(|| scores.iter().sum::<f64>() / scores.len() as f64)
-    }
-}
-
-/// End of a stretch of about `rank` rows that does not part equal confidences.
-fn after_equals(judged: &[Judged<'_>], rank: usize) -> usize {
-    let Some(last) = rank.checked_sub(1).and_then(|last| judged.get(last)) else { return rank };
-    let equals = judged.iter().skip(rank).take_while(|row| row.confidence == last.confidence).count();
-    rank + equals
-}
-
-fn reliability_bins(judged: &[Judged<'_>]) -> Vec<ReliabilityBin> {
-    let mut bins = Vec::new();
-    let mut start = 0;
-    for bin in 1..=RELIABILITY_BINS {
-        let end = after_equals(judged, bin * judged.len() / RELIABILITY_BINS);
-        let Some(rows) = judged.get(start..end) else { continue };
-        let right = rows.iter().filter(|row| row.correct).count() as f64;
-        let confidences = rows.iter().map(|row| row.confidence).sum();
-        let (Some(confidence), Some(accuracy)) = (mean(confidences, rows.len()), mean(right, rows.len())) else {
-            continue;
-        };
-        let Some(interval) = wilson(accuracy, rows.len()) else { continue };
-        bins.push(ReliabilityBin { confidence, accuracy, n: rows.len(), interval });
-        start = end;
-    }
-    bins.reverse();
-    bins
-}
-
-fn calibration_error(bins: &[ReliabilityBin]) -> Option<f64> {
-    let n = bins.iter().map(|bin| bin.n).sum();
-    mean(bins.iter().map(|bin| (bin.accuracy - bin.confidence).abs() * bin.n as f64).sum(), n)
 }
 
 fn risk_coverage_area(judged: &[Judged<'_>]) -> Option<f64> {
@@ -342,13 +223,13 @@ fn risk_coverage_area(judged: &[Judged<'_>]) -> Option<f64> {
     mean(sum, judged.len())
 }
 
-fn automation_curve(judged: &[Judged<'_>]) -> Vec<CurvePoint> {
+fn automation_curve(judged: &[Judged<'_>], confidences: &[f64]) -> Vec<CurvePoint> {
     let n = judged.len();
     let mut points = Vec::new();
     let mut decided = 0;
     let mut right = 0;
     for point in 1..=CURVE_POINTS {
-        let end = after_equals(judged, (point * n).div_ceil(CURVE_POINTS));
+        let end = after_equals(confidences, (point * n).div_ceil(CURVE_POINTS));
         let Some(rows) = judged.get(decided..end) else { continue };
         let Some(last) = rows.last() else { continue };
         right += rows.iter().filter(|row| row.correct).count();
@@ -360,15 +241,6 @@ fn automation_curve(judged: &[Judged<'_>]) -> Vec<CurvePoint> {
         });
     }
     points
-}
-
-fn histogram(judged: &[Judged<'_>]) -> Vec<usize> {
-    let mut bars = vec![0; HISTOGRAM_BARS];
-    for row in judged {
-        let bar = (row.confidence * HISTOGRAM_BARS as f64) as usize;
-        bars[bar.min(HISTOGRAM_BARS - 1)] += 1;
-    }
-    bars
 }
 
 fn coverage(judged: &[Judged<'_>], is_decided: impl Fn(&Scored) -> bool) -> CoverageAt {
@@ -383,61 +255,32 @@ fn coverage(judged: &[Judged<'_>], is_decided: impl Fn(&Scored) -> bool) -> Cove
     }
 }
 
-fn confusion(result: &FieldResult, pairs: &[(Option<usize>, Option<usize>)]) -> Confusion {
-    let mut cells = BTreeMap::new();
-    for (truth, predicted) in pairs.iter().filter_map(|&(truth, predicted)| truth.zip(predicted)) {
-        *cells.entry((truth, predicted)).or_insert(0) += 1;
-    }
-    Confusion {
-        labels: result.labels.iter().map(|label| label.id.clone()).collect(),
-        cells: cells.into_iter().map(|((truth, predicted), n)| (truth, predicted, n)).collect(),
-    }
-}
-
-/// 1 - observed / expected squared distance (Cohen 1968); none when all tickets and answers have one label.
-fn quadratic_kappa(confusion: &Confusion) -> Option<f64> {
-    let n: usize = confusion.cells.iter().map(|cell| cell.2).sum();
-    let mut truths = vec![0.0; confusion.labels.len()];
-    let mut answers = truths.clone();
-    let mut observed = 0.0;
-    for &(truth, answer, count) in &confusion.cells {
-        truths[truth] += count as f64;
-        answers[answer] += count as f64;
-        observed += truth.abs_diff(answer).pow(2) as f64 * count as f64;
-    }
-    let mut expected = 0.0;
-    for (truth, n_truth) in truths.iter().enumerate() {
-        for (answer, n_answer) in answers.iter().enumerate() {
-            expected += truth.abs_diff(answer).pow(2) as f64 * n_truth * n_answer / n as f64;
-        }
-    }
-    (expected > 0.0).then(|| round(1.0 - observed / expected))
-}
-
-fn label_metrics(result: &FieldResult, counts: &Counts) -> BTreeMap<String, LabelMetrics> {
-    let figures = |(index, label): (usize, &crate::ticket::LabelRef)| {
-        let right = counts.right[index] as f64;
-        let metrics = LabelMetrics {
-            name: label.name.clone(),
-            n: counts.truth[index],
-            predicted: counts.predicted[index],
-            precision: mean(right, counts.predicted[index]),
-            recall: mean(right, counts.truth[index]),
-            f1: counts.f1(index).map(round),
-        };
-        (label.id.clone(), metrics)
-    };
-    result.labels.iter().enumerate().map(figures).collect()
-}
-
 fn language_metrics(judged: &[Judged<'_>], language: Language) -> LanguageMetrics {
     // Still sorted by confidence, as the bins need it.
-    let rows: Vec<Judged<'_>> = judged.iter().filter(|row| row.row.language == language).copied().collect();
+    let rows = judged.iter().filter(|row| row.row.language == language);
+    let (confidences, right): (Vec<f64>, Vec<bool>) = rows.map(|row| (row.confidence, row.correct)).unzip();
     LanguageMetrics {
-        n: rows.len(),
-        accuracy: mean(rows.iter().filter(|row| row.correct).count() as f64, rows.len()),
-        ece: calibration_error(&reliability_bins(&rows)),
+        n: right.len(),
+        accuracy: mean(right.iter().filter(|right| **right).count() as f64, right.len()),
+        ece: calibration_error(&confidences, &right),
     }
+}
+
+fn members(judged: &[Judged<'_>], n_labels: usize) -> BTreeMap<String, MemberMetrics> {
+    let alone = |(member, name): (usize, &&str)| {
+        let pairs: Vec<(Option<usize>, Option<usize>)> = judged
+            .iter()
+            .filter_map(|row| Some((row.truth, row.row.by_member.get(member)?.filter(|label| *label < n_labels))))
+            .collect();
+        let n_right = pairs.iter().filter(|(truth, said)| said.is_some() && truth == said).count();
+        let metrics = MemberMetrics {
+            n: pairs.len(),
+            accuracy: mean(n_right as f64, pairs.len()),
+            macro_f1: Counts::of(n_labels, pairs.iter().copied()).macro_f1().map(round),
+        };
+        (metrics.n > 0).then(|| ((*name).to_owned(), metrics))
+    };
+    MEMBER_NAMES.iter().enumerate().filter_map(alone).collect()
 }
 
 #[cfg(test)]
@@ -449,7 +292,7 @@ mod tests {
 
     fn field(rows: Vec<Scored>, n_labels: usize, ordinal: bool) -> FieldResult {
         let labels = (0..n_labels).map(|i| LabelRef { id: format!("l{i}"), name: format!("Label {i}") }).collect();
-        FieldResult { field: "category".to_owned(), labels, ordinal, calibrated: true, rows }
+        FieldResult { field: "category".to_owned(), labels, ordinal, calibrated: true, rows, unknown: Vec::new() }
     }
 
     fn row(index: usize, truth: usize, probabilities: &[f32], decided: bool) -> Scored {
@@ -460,6 +303,7 @@ mod tests {
             probabilities: probabilities.to_vec(),
             decided,
             decided_at: BTreeMap::from([("0.95".to_owned(), decided)]),
+            ..Scored::default()
         }
     }
 
@@ -518,6 +362,47 @@ mod tests {
         let expected =
             vec![(0, 0, 2), (0, 2, 1), (1, 0, 1), (1, 1, 3), (2, 0, 1), (2, 1, 1), (2, 2, 2), (2, 3, 1), (4, 0, 1)];
         assert_eq!(metrics.confusion.cells, expected);
+    }
+
+    #[test]
+    fn decisions_are_counted_by_label() {
+        let metrics = field_metrics(&table());
+        let of = |label: &str| (metrics.labels[label].decided, metrics.labels[label].decided_precision);
+        assert_eq!(
+            (of("l0"), of("l1"), of("l2"), of("l3")),
+            ((1, Some(1.0)), (3, Some(1.0)), (2, Some(1.0)), (1, Some(0.0)))
+        );
+        assert_eq!(of("l5"), (0, None));
+        assert_eq!(metrics.labels.values().map(|label| label.decided).sum::<usize>(), metrics.at_target.n);
+    }
+
+    #[test]
+    fn the_label_decided_on_counts_even_where_another_is_likelier() {
+        let mut rows: Vec<Scored> = (0..4).map(|i| row(i, 1, &[0.6, 0.4], true)).collect();
+        rows[0].predicted = Some(1);
+        rows[1].predicted = Some(1);
+        rows[2].predicted = Some(7);
+        let metrics = field_metrics(&field(rows, 2, true));
+        close(metrics.accuracy, 0.5);
+        close(metrics.at_target.precision, 0.5);
+        assert_eq!((metrics.labels["l1"].predicted, metrics.labels["l1"].decided), (2, 2));
+        // Its confidence is its own probability, not the likelier one's.
+        assert_eq!(metrics.reliability.iter().map(|bin| bin.confidence).collect::<Vec<_>>(), [0.4, 0.6]);
+    }
+
+    #[test]
+    fn members_are_measured_alone() {
+        let mut rows: Vec<Scored> = (0..4).map(|i| row(i, i % 2, &[0.6, 0.4], false)).collect();
+        for (i, row) in rows.iter_mut().enumerate() {
+            row.by_member = vec![Some(i % 2), Some(0), None];
+        }
+        let metrics = field_metrics(&field(rows, 2, false));
+        let of = |member: &str| (metrics.members[member].accuracy, metrics.members[member].macro_f1);
+        assert_eq!(of("words"), (Some(1.0), Some(1.0)));
+        // One label: F1 = 2 * 2 / (2 + 4), the other 0.
+        assert_eq!(of("vectors"), (Some(0.5), Some(0.333_333)));
+        assert_eq!(of("neighbours"), (Some(0.0), Some(0.0)));
+        assert!(field_metrics(&table()).members.is_empty(), "heads made of names have none");
     }
 
     #[test]

@@ -2,13 +2,20 @@
 //!
 //! The page needs no script, no network and no other file, can be printed, and names neither tickets nor persons.
 
+mod departments;
 mod field;
+mod sections;
+pub(super) mod words;
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+pub use self::departments::DepartmentReports;
+pub use self::words::PageLanguage;
+use self::words::{Words, fill};
+use super::comparison::Comparison;
 use super::metrics::{CoverageAt, FieldMetrics};
 use crate::error::{Error, Result};
 
@@ -23,12 +30,63 @@ pub struct Report {
     pub model: String,
     /// Id of the department.
     pub department: String,
-    /// What was held out and how, in a sentence or two.
-    pub protocol: String,
+    /// What was held out and how.
+    pub protocol: Protocol,
     /// Seed of the split.
     pub seed: u64,
     /// Figures by field id.
     pub fields: BTreeMap<String, FieldMetrics>,
+    /// The same tickets with another model version; only when one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
+}
+
+/// What was held out and how; `tickets` is how many there were, with a split those that were learnt from included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "held_out", rename_all = "snake_case")]
+pub enum Protocol {
+    /// A file that the heads in service have not learnt from.
+    File {
+        /// Tickets of the file.
+        tickets: usize,
+    },
+    /// A fifth, drawn at random by text.
+    Random {
+        /// Resolved tickets.
+        tickets: usize,
+    },
+    /// The newest fifth.
+    Temporal {
+        /// Resolved tickets.
+        tickets: usize,
+    },
+    /// What was marked for testing.
+    Given {
+        /// Resolved tickets.
+        tickets: usize,
+    },
+    /// Each in turn.
+    Folds {
+        /// Resolved tickets.
+        tickets: usize,
+        /// Parts they were divided into.
+        parts: usize,
+    },
+}
+
+impl Protocol {
+    /// The protocol in a sentence.
+    pub fn sentence(&self, language: PageLanguage) -> String {
+        let words = language.words();
+        let (phrase, tickets, n_parts) = match *self {
+            Protocol::File { tickets } => (words.protocol_file, tickets, 1),
+            Protocol::Random { tickets } => (words.protocol_random, tickets, 1),
+            Protocol::Temporal { tickets } => (words.protocol_temporal, tickets, 1),
+            Protocol::Given { tickets } => (words.protocol_given, tickets, 1),
+            Protocol::Folds { tickets, parts } => (words.protocol_folds, tickets, parts),
+        };
+        fill(phrase, &[("n", &count(tickets)), ("parts", &n_parts.to_string())])
+    }
 }
 
 impl Report {
@@ -37,43 +95,39 @@ impl Report {
     /// # Errors
     /// [`Error::Bug`] only: every figure is finite or absent.
     pub fn to_json(&self) -> Result<String> {
-        let mut json = serde_json::to_string_pretty(self).map_err(|_| Error::Bug("a report that is not JSON"))?;
-        json.push('\n');
-        Ok(json)
+        as_json(self)
     }
 
     /// The report as one HTML page, in light or dark as the reader's system asks.
-    pub fn to_html(&self) -> String {
-        let title = format!("How well triage decides: {}", escape(&self.department));
-        let sections: String = self
-            .fields
-            .iter()
-            .enumerate()
-            .map(|(index, (name, metrics))| field::section(&anchor(index), name, metrics))
-            .collect();
-        // The policy forbids what the page does not need, should a label ever get past the escaping.
-        format!(
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n\
-             </head>\n<body>\n<header class=\"page\">\n<h1>{title}</h1>\n{}{}</header>\n<main>\n{}{sections}</main>\n\
-             {GLOSSARY}</body>\n</html>\n",
-            self.provenance(),
-            INTRODUCTION,
-            self.overview(),
+    pub fn to_html(&self, language: PageLanguage) -> String {
+        let words = language.words();
+        let title = fill(words.title, &[("department", &escape(&self.department))]);
+        page(
+            words,
+            &title,
+            &self.provenance(language),
+            &format!("{}{}", self.overview(words), self.sections(words, "")),
         )
     }
 
-    fn provenance(&self) -> String {
-        let created_at = self.created_at.format("%Y-%m-%d %H:%M UTC").to_string();
-        let seed = self.seed.to_string();
+    /// One section a field; `prefix` keeps the ids of one page apart.
+    fn sections(&self, words: &Words, prefix: &str) -> String {
+        let sections = self.fields.iter().enumerate().map(|(index, (name, metrics))| {
+            let compared =
+                self.comparison.as_ref().and_then(|comparison| Some((comparison, comparison.fields.get(name)?)));
+            field::section(words, &anchor(prefix, index), name, metrics, compared)
+        });
+        sections.collect()
+    }
+
+    fn provenance(&self, language: PageLanguage) -> String {
+        let words = language.words();
         let entries = [
-            ("Model", self.model.as_str()),
-            ("Measured", &created_at),
-            ("Held out", &self.protocol),
-            ("Seed", &seed),
-            ("Triage", &self.version),
+            (words.model, self.model.clone()),
+            (words.measured, words.date(self.created_at)),
+            (words.held_out, self.protocol.sentence(language)),
+            (words.seed, self.seed.to_string()),
+            ("Triage", self.version.clone()),
         ];
         let rows: String =
             entries.iter().map(|(name, value)| format!("<dt>{name}</dt><dd>{}</dd>\n", escape(value))).collect();
@@ -81,9 +135,9 @@ impl Report {
     }
 
     /// All fields in one table; left out for a single field, whose section says it all.
-    fn overview(&self) -> String {
+    fn overview(&self, words: &Words) -> String {
         if self.fields.is_empty() {
-            return "<p>No field was measured.</p>\n".to_owned();
+            return format!("<p>{}</p>\n", words.no_field);
         }
         if self.fields.len() == 1 {
             return String::new();
@@ -96,49 +150,89 @@ impl Report {
                 let (_, at) = main_target(metrics);
                 format!(
                     "<tr><th scope=\"row\"><a href=\"#{}\">{}</a></th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-                    anchor(index),
+                    anchor("", index),
                     escape(name),
                     count(metrics.n),
-                    percent(metrics.accuracy),
-                    percent(at.coverage),
-                    percent(at.precision),
-                    points(metrics.ece),
+                    words.percent(metrics.accuracy),
+                    words.percent(at.coverage),
+                    words.percent(at.precision),
+                    words.points(metrics.ece),
                 )
             })
             .collect();
+        let columns = [
+            words.field,
+            words.tickets,
+            words.right_at_first_guess,
+            words.decided_alone,
+            words.right_among_those,
+            words.confidence_off,
+        ];
         format!(
-            "<section aria-labelledby=\"overview\">\n<h2 id=\"overview\">At a glance</h2>\n<div class=\"scroll\"><table>\n\
-             <thead><tr><th scope=\"col\">Field</th><th scope=\"col\">Tickets</th><th scope=\"col\">Right at first guess</th>\
-             <th scope=\"col\">Decided alone</th><th scope=\"col\">Right among those</th>\
-             <th scope=\"col\">Confidence is off by</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n</section>\n"
+            "<section aria-labelledby=\"overview\">\n<h2 id=\"overview\">{}</h2>\n{}</section>\n",
+            words.at_a_glance,
+            table(&columns, &rows)
         )
     }
 }
 
 const STYLE: &str = include_str!("report/style.css");
 
-const INTRODUCTION: &str = "<p class=\"lead\">Triage was shown tickets whose right values are known and that it had \
-    not learnt from, and its answers were compared with those values. A figure in brackets is the range in which the \
-    true value lies with 95&nbsp;% certainty. The report measures the software: it names no ticket, no requester and no \
-    agent, and says nothing about a person's work.</p>\n";
+/// Any report as indented JSON with a line break at its end.
+fn as_json(report: &impl Serialize) -> Result<String> {
+    let mut json = serde_json::to_string_pretty(report).map_err(|_| Error::Bug("a report that is not JSON"))?;
+    json.push('\n');
+    Ok(json)
+}
 
-const GLOSSARY: &str = "<footer class=\"page\">\n<h2>What the measures mean</h2>\n<dl class=\"glossary\">\n\
-    <dt>Accuracy</dt><dd>Share of tickets whose most likely value is the right one. Range: Wilson's interval.</dd>\n\
-    <dt>Precision and recall of a value</dt><dd>Precision: of the tickets that were given the value, the share that \
-    should have it. Recall: of the tickets that should have it, the share that was given it.</dd>\n\
-    <dt>F1, macro-F1</dt><dd>F1 is the harmonic mean of precision and recall. Macro-F1 is its plain average over all \
-    values that occur, so a rare value counts as much as a frequent one. Range: bootstrap, 500 resamples.</dd>\n\
-    <dt>Confidence error (ECE)</dt><dd>Tickets are put into up to 15 groups of equal size by confidence; the average \
-    distance between a group's confidence and its share of right answers, weighted by size. 0 is perfect.</dd>\n\
-    <dt>Log-loss, Brier score</dt><dd>Two measures of all probabilities together, lower is better. They reward being \
-    right and punish being sure and wrong.</dd>\n\
-    <dt>Threshold and precision target</dt><dd>A value is decided without a person only when its confidence reaches the \
-    threshold that was set for that value on training data, so that the asked share of decisions is right.</dd>\n\
-    <dt>Quadratic kappa</dt><dd>Agreement on a scale beyond chance: 1 is perfect, 0 is chance. Being two steps off \
-    counts four times as much as being one step off.</dd>\n</dl>\n</footer>\n";
+/// A whole page; `title`, `head` and `main` are HTML.
+fn page(words: &Words, title: &str, head: &str, main: &str) -> String {
+    // The policy forbids what the page does not need, should a label ever get past the escaping.
+    format!(
+        "<!doctype html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n\
+         </head>\n<body>\n<header class=\"page\">\n<h1>{title}</h1>\n{head}<p class=\"lead\">{}</p>\n</header>\n\
+         <main>\n{main}</main>\n{}</body>\n</html>\n",
+        words.code,
+        words.lead,
+        glossary(words),
+    )
+}
 
-fn anchor(index: usize) -> String {
-    format!("field-{}", index + 1)
+fn glossary(words: &Words) -> String {
+    let entries = [
+        (words.accuracy, words.glossary_accuracy),
+        (words.glossary_precision, words.glossary_precision_why),
+        (words.glossary_f1, words.glossary_f1_why),
+        (words.ece, words.glossary_ece_why),
+        (words.glossary_log_loss, words.glossary_log_loss_why),
+        (words.glossary_threshold, words.glossary_threshold_why),
+        (words.glossary_kappa, words.glossary_kappa_why),
+    ];
+    let entries: String = entries.iter().map(|(name, why)| format!("<dt>{name}</dt><dd>{why}</dd>\n")).collect();
+    format!(
+        "<footer class=\"page\">\n<h2>{}</h2>\n<dl class=\"glossary\">\n{entries}</dl>\n</footer>\n",
+        words.glossary
+    )
+}
+
+/// A table that scrolls when it is too wide; `rows` is HTML, an empty name gives a column without a heading.
+fn table(columns: &[&str], rows: &str) -> String {
+    let head: String = columns
+        .iter()
+        .map(
+            |column| {
+                if column.is_empty() { "<td></td>".to_owned() } else { format!("<th scope=\"col\">{column}</th>") }
+            },
+        )
+        .collect();
+    format!("<div class=\"scroll\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n")
+}
+
+fn anchor(prefix: &str, index: usize) -> String {
+    format!("{prefix}field-{}", index + 1)
 }
 
 /// The decision rule the headline speaks of: 95 % precision when it was measured, else the field's own target.
@@ -168,21 +262,6 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
-/// "84.2 %", or a dash.
-pub(super) fn percent(share: Option<f64>) -> String {
-    share.map_or_else(|| "–".to_owned(), |share| format!("{:.1}\u{a0}%", share * 100.0))
-}
-
-/// "1.2 points" for a difference of shares, or a dash.
-fn points(difference: Option<f64>) -> String {
-    difference.map_or_else(|| "–".to_owned(), |difference| format!("{:.1}\u{a0}points", difference * 100.0))
-}
-
-/// "0.848", or a dash.
-fn decimal(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"))
-}
-
 /// "12 345", with narrow spaces between thousands.
 pub(super) fn count(n: usize) -> String {
     let digits = n.to_string();
@@ -199,7 +278,7 @@ pub(super) fn count(n: usize) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::evaluate::{FieldResult, Scored, field_metrics};
+    use crate::evaluate::{Costs, FieldResult, Scored, Stranger, compare, field_metrics};
     use crate::ticket::{LabelRef, Language};
 
     /// Made-up decisions of a model that is a little too sure: the right label is drawn from its tempered probabilities.
@@ -227,11 +306,17 @@ pub(super) mod tests {
                 language: [Language::De, Language::De, Language::En, Language::Und][(random() * 3.1) as usize],
                 truth: truth.unwrap_or(subject),
                 probabilities,
+                by_member: (0..3)
+                    .map(|member| Some((truth.unwrap_or(subject) + usize::from(i % (member + 2) == 0)) % labels.len()))
+                    .collect(),
+                novelty: Some(top * -3.0),
+                far_from_training: top < 0.3,
                 decided: top > 0.7,
                 decided_at: [("0.90", 0.6), ("0.95", 0.83), ("0.99", 0.98)]
                     .into_iter()
                     .map(|(target, threshold)| (target.to_owned(), top > threshold))
                     .collect(),
+                ..Scored::default()
             }
         });
         FieldResult {
@@ -243,6 +328,7 @@ pub(super) mod tests {
                 .collect(),
             ordinal,
             calibrated: true,
+            unknown: Vec::new(),
         }
     }
 
@@ -265,16 +351,37 @@ pub(super) mod tests {
             ("sec", "Security::Phishing report"),
         ];
         let priorities = [("1", "1 low"), ("2", "2 normal"), ("3", "3 high"), ("4", "4 critical")];
-        let fields = [made_up("category", &categories, 900, false), made_up("priority", &priorities, 900, true)];
+        let mut category = made_up("category", &categories, 900, false);
+        category.unknown =
+            (0..40).map(|i| Stranger { novelty: Some(i as f32 / -20.0), far_from_training: i < 25 }).collect();
+        let results = [category, made_up("priority", &priorities, 900, true)];
+        let costs = Costs::parse(
+            r#"{"category": {"wrong": 1.0, "handover": 0.2}, "priority": {"wrong": 0.01, "handover": 2}}"#,
+        )
+        .unwrap();
+        let fields = results.iter().map(|result| {
+            let metrics = FieldMetrics { costs: costs.of(result).unwrap(), ..field_metrics(result) };
+            (result.field.clone(), metrics)
+        });
+        let other = FieldResult { unknown: Vec::new(), ..made_up("category", &categories, 900, false) };
+        let mut worse = other.clone();
+        for row in worse.rows.iter_mut().step_by(7) {
+            row.truth = (row.truth + 1) % categories.len();
+        }
+        let comparison = Comparison {
+            active_version: 7,
+            other_version: 6,
+            fields: [("category".to_owned(), compare(&other, &worse))].into(),
+        };
         Report {
             version: "0.1.0".to_owned(),
             created_at: DateTime::from_timestamp(1_767_225_600, 0).unwrap(),
             model: "it/7 e5-small-de-en@sha256:ab12cd34ef56".to_owned(),
             department: "it".to_owned(),
-            protocol: "The newest 20 % of the resolved tickets, by time of creation; trained on the older 80 %."
-                .to_owned(),
+            protocol: Protocol::Temporal { tickets: 4500 },
             seed: 42,
-            fields: fields.iter().map(|result| (result.field.clone(), field_metrics(result))).collect(),
+            fields: fields.collect(),
+            comparison: Some(comparison),
         }
     }
 
@@ -299,7 +406,7 @@ pub(super) mod tests {
 
     #[test]
     fn page_stands_alone() {
-        let html = sample_report().to_html();
+        let html = sample_report().to_html(PageLanguage::En);
         for forbidden in ["<script", "http://", "https://", "<link", "<img", "@import", "url(", " onload", "NaN"] {
             assert!(!html.contains(forbidden), "{forbidden}");
         }
@@ -310,13 +417,27 @@ pub(super) mod tests {
 
     #[test]
     fn page_is_well_formed_and_ids_are_unique() {
-        let html = sample_report().to_html();
+        let departments =
+            [("hr", sample_report()), ("it", sample_report())].map(|(id, report)| (id.to_owned(), report));
+        let left_out = [("<fm>".to_owned(), "nothing to learn from".to_owned())].into();
+        let all = DepartmentReports { departments: departments.into(), left_out };
+        for language in [PageLanguage::De, PageLanguage::En] {
+            check_form(&sample_report().to_html(language));
+            check_form(&all.to_html(language));
+        }
+        assert!(all.to_html(PageLanguage::En).contains("&lt;fm&gt;"));
+    }
+
+    fn check_form(html: &str) {
         for element in ["section", "figure", "svg", "g", "table", "tr", "td", "th", "details", "div", "p", "dl", "text"]
         {
             let opened = html.matches(&format!("<{element}>")).count() + html.matches(&format!("<{element} ")).count();
             assert_eq!(opened, html.matches(&format!("</{element}>")).count(), "{element}");
         }
         let mut ids: Vec<&str> = html.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        for reference in html.split("href=\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(ids.contains(&reference), "{reference}");
+        }
         for reference in html.split("labelledby=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
             assert!(reference.split(' ').all(|id| ids.contains(&id)), "{reference}");
         }
@@ -327,14 +448,40 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn the_german_page_is_german_throughout() {
+        let html = sample_report().to_html(PageLanguage::De);
+        assert!(html.contains("<html lang=\"de\">"));
+        for wanted in
+            ["Auf Anhieb richtig", "Kann man der Konfidenz glauben?", "Version 7 neben Version 6", "01.01.2026"]
+        {
+            assert!(html.contains(wanted), "{wanted}");
+        }
+        for (name, english, german) in words::ALL {
+            let is_telling =
+                english.len() > 5 && english != german && !english.contains('{') && !german.contains(english);
+            assert!(!is_telling || !html.contains(&format!(">{english}<")), "{name}");
+        }
+        // No figure of the text is written with a point: those left are coordinates, versions and the style sheet.
+        let text: String = html
+            .split("</style>")
+            .skip(1)
+            .flat_map(|body| body.split('<'))
+            .fold(String::new(), |text, tag| text + tag.split_once('>').map_or("", |(_, content)| content) + " ");
+        let is_decimal = |word: &&str| {
+            let parts: Vec<&str> = word.split('.').collect();
+            parts.len() == 2 && parts.iter().all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit()))
+        };
+        assert_eq!(text.split([' ', '(', ')', '\u{a0}', '\n']).find(is_decimal), None);
+    }
+
+    #[test]
     fn hostile_names_are_escaped_everywhere() {
         let hostile = "\"><script>alert('x')</script>&\u{202e}\u{0}";
         let mut report = with_field(&made_up("<i>", &[(hostile, hostile), ("b", hostile)], 200, true));
         report.department = hostile.to_owned();
         report.model = hostile.to_owned();
-        report.protocol = hostile.to_owned();
         report.version = hostile.to_owned();
-        let html = report.to_html();
+        let html = report.to_html(PageLanguage::En);
         for forbidden in ["<script", "<i>", "alert('x')", "\u{202e}", "\u{0}"] {
             assert!(!html.contains(forbidden), "{forbidden}");
         }
@@ -343,21 +490,25 @@ pub(super) mod tests {
 
     #[test]
     fn empty_fields_and_reports_have_pages_too() {
-        let html = with_field(&made_up("category", &[("a", "A")], 0, true)).to_html();
+        let html = with_field(&made_up("category", &[("a", "A")], 0, true)).to_html(PageLanguage::En);
         assert!(html.contains("No held-out ticket has a value for this field."));
         assert!(!html.contains("<svg"));
-        assert!(Report { fields: BTreeMap::new(), ..sample_report() }.to_html().contains("No field was measured."));
+        assert!(
+            Report { fields: BTreeMap::new(), ..sample_report() }
+                .to_html(PageLanguage::En)
+                .contains("No field was measured.")
+        );
     }
 
     #[test]
     fn many_labels_are_gathered_in_the_map_but_listed_in_the_table() {
         let names: Vec<String> = (0..60).map(|i| format!("Label {i:02}")).collect();
         let labels: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
-        let html = with_field(&made_up("category", &labels, 3000, false)).to_html();
+        let html = with_field(&made_up("category", &labels, 3000, false)).to_html(PageLanguage::En);
         assert!(html.contains("all others"));
         // The rarest labels may not occur at all.
         assert!(names[..45].iter().all(|name| html.contains(&format!("<th scope=\"row\">{name}</th>"))));
-        let few = with_field(&made_up("category", &labels[..30], 3000, false)).to_html();
+        let few = with_field(&made_up("category", &labels[..30], 3000, false)).to_html(PageLanguage::En);
         assert!(few.contains("Confusion table with all values") && !html.contains("Confusion table with all values"));
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::evaluate::{FieldResult, Scored};
+use crate::evaluate::{FieldResult, Scored, Stranger};
 use crate::pipeline::{FieldAssessment, Pipeline, Reading};
 use crate::store::{Change, Changed, Derived};
 use crate::taxonomy::{Field, Taxonomy};
@@ -26,6 +26,9 @@ pub const HELD_OUT_SHARE: f64 = 0.2;
 /// Seed of random splits and folds.
 pub const SEED: u64 = 20_261_125;
 
+/// Tickets read, embedded or assessed at a time.
+const PAGE: usize = 256;
+
 /// Which tickets of the store are held out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HoldOut {
@@ -39,31 +42,54 @@ pub enum HoldOut {
     Folds(usize),
 }
 
+/// Tickets of a file, read and embedded once, however often they are scored.
+#[derive(Default)]
+pub struct TestTickets {
+    tickets: Vec<Ticket>,
+    derived: Vec<Derived>,
+}
+
+impl TestTickets {
+    /// Reads and embeds tickets; `progress` is told how many are done.
+    ///
+    /// # Errors
+    /// When embedding fails.
+    pub fn read(pipeline: &Pipeline, tickets: Vec<Ticket>, progress: &dyn Fn(usize)) -> Result<TestTickets> {
+        let mut derived = Vec::with_capacity(tickets.len());
+        for page in tickets.chunks(PAGE) {
+            let raw: Vec<(&Ticket, &str)> = page.iter().map(|ticket| (ticket, "")).collect();
+            derived.extend(pipeline.derive_tickets(&raw)?);
+            progress(derived.len());
+        }
+        Ok(TestTickets { tickets, derived })
+    }
+
+    fn pairs(&self) -> Vec<(&Ticket, &Derived)> {
+        self.tickets.iter().zip(&self.derived).collect()
+    }
+}
+
 /// Scores tickets from elsewhere with the heads that serve now. Tickets without a value in a field, or with one that
-/// the field lacks, do not count for it.
+/// the field lacks, do not count for it; those of `unknown` belong to no label of any field.
 ///
 /// # Errors
-/// [`Error::NotFound`] for an unknown department; when embedding fails.
+/// [`Error::NotFound`] for an unknown department.
 pub fn held_out_file(
     pipeline: &Pipeline,
     department: &str,
     taxonomy: &Taxonomy,
-    tickets: &[Ticket],
-    progress: &dyn Fn(usize),
+    tickets: &TestTickets,
+    unknown: &TestTickets,
 ) -> Result<Vec<FieldResult>> {
     let mut results = Results::new(taxonomy);
-    for (page, tickets) in tickets.chunks(256).enumerate() {
-        let raw: Vec<(&Ticket, &str)> = tickets.iter().map(|ticket| (ticket, "")).collect();
-        let derived = pipeline.derive_tickets(&raw)?;
-        let held_out: Vec<(&Ticket, &Derived)> = tickets.iter().zip(&derived).collect();
-        results.score(pipeline, department, &held_out)?;
-        progress(page * 256 + tickets.len());
-    }
+    results.score(pipeline, department, &tickets.pairs())?;
+    results.look_at_unknown(pipeline, department, &unknown.pairs())?;
     Ok(results.finish())
 }
 
 /// Holds tickets out of those in the store, fits heads on the rest, and scores what was held out. Nothing that serves
-/// changes; `scratch` is a folder for the index of the rest.
+/// changes; `scratch` is a folder for the index of the rest. Each ticket of `unknown`, which belongs to no label, is
+/// looked at by the heads of one round.
 ///
 /// # Errors
 /// When there is nothing to hold out or nothing left to learn from; when fitting or embedding fails.
@@ -72,12 +98,15 @@ pub fn held_out_of_store(
     taxonomy: &Taxonomy,
     examples: &[Example],
     hold_out: HoldOut,
+    unknown: &TestTickets,
     scratch: &Path,
     progress: &(dyn Fn(TrainProgress<'_>) + Sync),
 ) -> Result<Vec<FieldResult>> {
     const DEPARTMENT: &str = "held-out";
     let mut results = Results::new(taxonomy);
-    for (round, held_out) in rounds(examples, hold_out)?.into_iter().enumerate() {
+    let rounds = rounds(examples, hold_out)?;
+    let n_rounds = rounds.len();
+    for (round, held_out) in rounds.into_iter().enumerate() {
         let (test, rest): (Vec<&Example>, Vec<&Example>) =
             examples.iter().zip(&held_out).fold((Vec::new(), Vec::new()), |(mut test, mut rest), (example, held)| {
                 if *held {
@@ -98,6 +127,8 @@ pub fn held_out_of_store(
         apart.set_model(DEPARTMENT, Some((1, fitted.model)))?;
         let test: Vec<(&Ticket, &Derived)> = test.iter().map(|example| (&example.ticket, &example.derived)).collect();
         results.score(&apart, DEPARTMENT, &test)?;
+        let unknown: Vec<(&Ticket, &Derived)> = unknown.pairs().into_iter().skip(round).step_by(n_rounds).collect();
+        results.look_at_unknown(&apart, DEPARTMENT, &unknown)?;
     }
     Ok(results.finish())
 }
@@ -174,6 +205,7 @@ impl<'a> Results<'a> {
                 ordinal: field.ordinal,
                 calibrated: true,
                 rows: Vec::new(),
+                unknown: Vec::new(),
             };
             fields.push((field, result));
         }
@@ -181,39 +213,57 @@ impl<'a> Results<'a> {
     }
 
     fn score(&mut self, pipeline: &Pipeline, department: &str, held_out: &[(&Ticket, &Derived)]) -> Result<()> {
-        let readings: Vec<Reading<'_>> = held_out
-            .iter()
-            .map(|(ticket, derived)| Reading {
-                id: &ticket.id,
-                text: &derived.text,
-                language: derived.language,
-                vector: &derived.rows[..derived.dim.min(derived.rows.len())],
-                stated: None,
-            })
-            .collect();
-        let assessed = pipeline.assess(department, &readings)?;
         let mut thresholds = Thresholds { pipeline, department, known: HashMap::new() };
-        for (f, (field, result)) in self.fields.iter_mut().enumerate() {
-            for ((ticket, derived), assessments) in held_out.iter().zip(&assessed) {
-                let truth = ticket.labels.get(&field.id).and_then(|value| field.resolve(value));
-                let Some(truth) = truth.and_then(|label| self.positions.get(&(f, label.id.clone()))) else { continue };
-                let Some(assessment) = assessments.get(&field.id) else { continue };
-                let mut probabilities = vec![0.0; result.labels.len()];
-                for (id, probability) in assessment.label_ids.iter().zip(&assessment.probabilities) {
-                    let position = field.resolve(id).and_then(|label| self.positions.get(&(f, label.id.clone())));
-                    if let Some(position) = position {
-                        probabilities[*position] += probability;
+        for page in held_out.chunks(PAGE) {
+            let assessed = pipeline.assess(department, &readings(page))?;
+            for ((ticket, derived), assessments) in page.iter().zip(&assessed) {
+                for (f, (field, result)) in self.fields.iter_mut().enumerate() {
+                    let position = |value: &str| {
+                        field.resolve(value).and_then(|label| self.positions.get(&(f, label.id.clone())).copied())
+                    };
+                    let Some(truth) = ticket.labels.get(&field.id).and_then(|value| position(value)) else { continue };
+                    let Some(assessment) = assessments.get(&field.id) else { continue };
+                    let positions: Vec<Option<usize>> = assessment.label_ids.iter().map(|id| position(id)).collect();
+                    let mut probabilities = vec![0.0; result.labels.len()];
+                    for (position, probability) in positions.iter().zip(&assessment.probabilities) {
+                        if let Some(position) = position {
+                            probabilities[*position] += probability;
+                        }
                     }
+                    let of_member = |label: &u32| positions.get(*label as usize).copied().flatten();
+                    result.calibrated &= assessment.calibrated;
+                    result.rows.push(Scored {
+                        ticket: ticket.id.clone(),
+                        language: derived.language,
+                        truth,
+                        probabilities,
+                        predicted: assessment.chosen.and_then(|chosen| positions.get(chosen).copied().flatten()),
+                        by_member: assessment.by_member.iter().map(of_member).collect(),
+                        novelty: novelty(assessment),
+                        far_from_training: assessment.far_from_training,
+                        decided: assessment.decision.outcome != Decision::Abstain,
+                        decided_at: thresholds.decided_at(&field.id, assessment)?,
+                    });
                 }
-                result.calibrated &= assessment.calibrated;
-                result.rows.push(Scored {
-                    ticket: ticket.id.clone(),
-                    language: derived.language,
-                    truth: *truth,
-                    probabilities,
-                    decided: assessment.decision.outcome != Decision::Abstain,
-                    decided_at: thresholds.decided_at(&field.id, assessment)?,
-                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at tickets that belong to no label of any field.
+    fn look_at_unknown(
+        &mut self,
+        pipeline: &Pipeline,
+        department: &str,
+        tickets: &[(&Ticket, &Derived)],
+    ) -> Result<()> {
+        for page in tickets.chunks(PAGE) {
+            for assessments in pipeline.assess(department, &readings(page))? {
+                for (field, result) in &mut self.fields {
+                    let Some(assessment) = assessments.get(&field.id) else { continue };
+                    let far_from_training = assessment.far_from_training;
+                    result.unknown.push(Stranger { novelty: novelty(assessment), far_from_training });
+                }
             }
         }
         Ok(())
@@ -222,6 +272,22 @@ impl<'a> Results<'a> {
     fn finish(self) -> Vec<FieldResult> {
         self.fields.into_iter().map(|(_, result)| result).collect()
     }
+}
+
+fn readings<'a>(tickets: &[(&'a Ticket, &'a Derived)]) -> Vec<Reading<'a>> {
+    let reading = |(ticket, derived): &(&'a Ticket, &'a Derived)| Reading {
+        id: &ticket.id,
+        text: &derived.text,
+        language: derived.language,
+        vector: &derived.rows[..derived.dim.min(derived.rows.len())],
+        stated: None,
+    };
+    tickets.iter().map(reading).collect()
+}
+
+/// Heads made of label names have no notion of it.
+fn novelty(assessment: &FieldAssessment) -> Option<f32> {
+    (!assessment.by_member.is_empty()).then_some(assessment.novelty)
 }
 
 /// Thresholds of the heads by field and target, looked up once.

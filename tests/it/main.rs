@@ -9,6 +9,7 @@ mod harness;
 
 mod api;
 mod commands;
+mod evaluation;
 mod overload;
 mod rubbish;
 mod service;

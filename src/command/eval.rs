@@ -15,7 +15,7 @@ use triage::retrieve::{Mode, Pool};
 use triage::ticket::Ticket;
 use triage::train;
 
-use super::{Session, bar, write_file};
+use super::{Session, audit, bar, write_file};
 
 /// Exit code when a bound of the gate is broken.
 const GATE_FAILED: u8 = 3;
@@ -35,6 +35,9 @@ pub(super) async fn eval(settings: Settings, arguments: EvalArgs) -> anyhow::Res
 }
 
 async fn fields(settings: Settings, arguments: EvalFieldsArgs) -> anyhow::Result<ExitCode> {
+    if arguments.audit {
+        return audit::audit(settings, arguments).await;
+    }
     if arguments.test.is_none() && arguments.split.is_none() && arguments.folds.is_none() {
         bail!("say what is held out: --test FILE, --split random|temporal|given or --folds K");
     }

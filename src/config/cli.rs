@@ -248,6 +248,28 @@ pub struct EvalFieldsArgs {
     /// Bounds that the figures must keep; exit code 3 when one is broken
     #[arg(long, value_name = "FILE")]
     pub gate: Option<PathBuf>,
+    /// Look for faults in the recorded labels instead: contradictions, labels that overlap, dead labels, suspect tickets
+    #[arg(long, conflicts_with_all = ["test", "answers", "split", "folds", "gate"])]
+    pub audit: bool,
+    /// Write the findings of --audit as CSV, one row per finding
+    #[arg(long, value_name = "OUT", requires = "audit")]
+    pub csv: Option<PathBuf>,
+    /// Suspect tickets of each field that --audit lists at most
+    #[arg(long, value_name = "N", default_value_t = crate::evaluate::audit::DEFAULT_TOP)]
+    pub top: usize,
+    /// Language of the HTML page
+    #[arg(long, value_name = "LANG", value_enum, default_value_t)]
+    pub language: PageLanguage,
+}
+
+/// Language of a page for people.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum PageLanguage {
+    /// English.
+    #[default]
+    En,
+    /// German.
+    De,
 }
 
 /// Arguments of `eval retrieval`.

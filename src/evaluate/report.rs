@@ -115,7 +115,8 @@ impl Report {
     }
 }
 
-const STYLE: &str = include_str!("report/style.css");
+/// Style sheet of all pages, in light and dark and for print.
+pub(super) const STYLE: &str = include_str!("report/style.css");
 
 const INTRODUCTION: &str = "<p class=\"lead\">Triage was shown tickets whose right values are known and that it had \
     not learnt from, and its answers were compared with those values. A figure in brackets is the range in which the \

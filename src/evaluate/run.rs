@@ -133,10 +133,14 @@ fn rounds(examples: &[Example], hold_out: HoldOut) -> Result<Vec<Vec<bool>>> {
 /// A number in [0, 1) drawn from a text by its SHA-256, the same on every machine; texts that differ in digits, case
 /// and punctuation alone draw the same.
 fn fraction(text: &str) -> f64 {
-    let letters: String = text.chars().filter(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect();
-    let hash = Sha256::new().chain_update(SEED.to_le_bytes()).chain_update(letters).finalize();
+    let hash = Sha256::new().chain_update(SEED.to_le_bytes()).chain_update(letters(text)).finalize();
     let drawn = hash.iter().take(6).fold(0u64, |drawn, byte| drawn << 8 | u64::from(*byte));
     drawn as f64 / (1u64 << 48) as f64
+}
+
+/// The letters of a text in lower case: equal for texts that differ in digits, case, blanks and punctuation alone.
+pub(super) fn letters(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect()
 }
 
 fn change(example: &Example, department: &str) -> Change {

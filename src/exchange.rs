@@ -347,10 +347,7 @@ mod tests {
             ["ticket", "label", "similarity"],
             [row(["1", "Druck, \"Papier\"", "-0.5"]), row(["-2x", "=HYPERLINK(1)", ""])],
         );
-        assert_eq!(
-            csv.unwrap(),
-            "ticket,label,similarity\n1,\"Druck, \"\"Papier\"\"\",-0.5\n'-2x,'=HYPERLINK(1),\n"
-        );
+        assert_eq!(csv.unwrap(), "ticket,label,similarity\n1,\"Druck, \"\"Papier\"\"\",-0.5\n'-2x,'=HYPERLINK(1),\n");
     }
 
     #[test]

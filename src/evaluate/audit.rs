@@ -230,11 +230,7 @@ pub fn audit(request: &Request<'_>, subjects: &[Subject<'_>], fields: Vec<FieldR
         encoder: request.encoder.clone(),
         tickets: subjects.len(),
         newest_ticket,
-        search: NearSearch {
-            least_cosine: near::LEAST_COSINE_SHOWN,
-            texts: texts.len(),
-            compared_with,
-        },
+        search: NearSearch { least_cosine: near::LEAST_COSINE_SHOWN, texts: texts.len(), compared_with },
         folds: FOLDS,
         fields: fields.collect(),
     }

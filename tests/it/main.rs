@@ -7,6 +7,7 @@ mod layers;
 mod harness;
 
 mod api;
+mod audit;
 mod commands;
 mod overload;
 mod rubbish;

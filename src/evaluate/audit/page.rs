@@ -124,9 +124,9 @@ impl Audit {
 }
 
 fn section(words: &Words, anchor: &str, field: &FieldAudit) -> String {
-    let note = field.unmeasured.map_or_else(String::new, |reason| {
-        format!("<p class=\"note\">{}</p>\n", words.unmeasured(reason))
-    });
+    let note = field
+        .unmeasured
+        .map_or_else(String::new, |reason| format!("<p class=\"note\">{}</p>\n", words.unmeasured(reason)));
     let mut parts = String::new();
     if field.unmeasured.is_none() {
         parts.push_str(&overlapping(words, field));
@@ -164,12 +164,7 @@ fn cards(words: &Words, field: &FieldAudit) -> String {
         words.in_conflict,
         &percent(words, summary.share_in_conflict),
         &format!("{} {} {}", report::count(summary.in_conflict), words.of, report::count(summary.tickets)),
-        &format!(
-            "{} {} {}.",
-            words.in_conflict_why,
-            report::count(summary.against_majority),
-            words.changes
-        ),
+        &format!("{} {} {}.", words.in_conflict_why, report::count(summary.against_majority), words.changes),
     ));
     if field.unmeasured.is_none() {
         let range = range(words, summary);

@@ -252,7 +252,7 @@ pub struct EvalFieldsArgs {
     #[arg(long, conflicts_with_all = ["test", "answers", "split", "folds", "gate"])]
     pub audit: bool,
     /// Write the findings of --audit as CSV, one row per finding
-    #[arg(long, value_name = "OUT", requires = "audit")]
+    #[arg(long, value_name = "OUT", requires = "audit", conflicts_with_all = ["test", "split", "folds"])]
     pub csv: Option<PathBuf>,
     /// Suspect tickets of each field that --audit lists at most
     #[arg(long, value_name = "N", default_value_t = crate::evaluate::audit::DEFAULT_TOP)]

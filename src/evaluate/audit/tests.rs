@@ -294,7 +294,7 @@ fn page_stands_alone_in_both_languages() {
         }
         assert!(html.contains("&lt;script&gt;") && html.contains("default-src 'none'"));
     }
-    assert!(german.contains("0,97") && english.contains("0.97"));
+    assert!(german.contains("Kosinus 0,95") && english.contains("cosine 0.95"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use triage::config::{EvalFieldsArgs, PageLanguage, Settings};
-use triage::evaluate::audit::{Audit, CSV_COLUMNS, Request, Unmeasured, csv_rows, of_store};
+use triage::evaluate::audit::{Audit, CSV_COLUMNS, Request, Unmeasured, WEAK_AGREEMENT, csv_rows, of_store};
 use triage::exchange;
 use triage::ticket::Language;
 use triage::train;
@@ -76,10 +76,16 @@ fn print_audit(audit: &Audit) {
                     format!(" ({} to {})", percent(Some(interval.low)), percent(Some(interval.high)))
                 });
                 println!(
-                    "  {} suspect tickets; about {} of the labels are wrong{range}",
+                    "  {} suspect tickets; at most about {} of the labels are wrong{range}",
                     summary.suspects,
                     percent(summary.share_wrong)
                 );
+                if summary.agreement.is_some_and(|agreement| agreement < WEAK_AGREEMENT) {
+                    println!(
+                        "  only {} are predicted as recorded: many suspects are errors of the service, not of the label",
+                        percent(summary.agreement)
+                    );
+                }
             }
             Some(Unmeasured::TooFewTickets) => println!("  too few tickets to predict held-out ones"),
             Some(Unmeasured::NotCalibrated) => println!("  held-out tickets cannot be predicted in every part"),

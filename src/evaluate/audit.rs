@@ -36,6 +36,9 @@ pub const DEFAULT_TOP: usize = 200;
 /// Fewer tickets with a value than this, and predictions on held-out ones say nothing of the labels.
 pub const LEAST_TICKETS: usize = 20;
 
+/// Where fewer held-out tickets than this share are predicted as recorded, suspects are mostly errors of the service.
+pub const WEAK_AGREEMENT: f64 = 0.8;
+
 /// A resolved ticket, as every field's audit sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
@@ -149,8 +152,8 @@ pub struct Summary {
     pub against_majority: usize,
     /// Suspects in all, those beyond the list included.
     pub suspects: usize,
-    /// Estimated share of wrong labels, 0 to 1. Tickets on which the service errs are in it too, so the truth is rather
-    /// lower than higher.
+    /// Estimated share of wrong labels, 0 to 1. Tickets on which the service errs are in it too, so the truth lies lower:
+    /// far lower where `agreement` is below [`WEAK_AGREEMENT`].
     pub share_wrong: Option<f64>,
     /// Bounds of that share by chance alone, 95 %.
     pub share_wrong_interval: Option<Interval>,

@@ -10,7 +10,7 @@ use std::fmt::Display;
 use chrono::{DateTime, Utc};
 
 use self::words::Words;
-use super::{Audit, Conflict, FieldAudit, Summary};
+use super::{Audit, Conflict, FieldAudit, Summary, WEAK_AGREEMENT};
 use crate::evaluate::interval::Interval;
 use crate::evaluate::report::{self, STYLE, escape};
 use crate::ticket::{LabelRef, Language};
@@ -21,7 +21,7 @@ const MAX_ROWS: usize = 500;
 const MAX_TICKETS: usize = 12;
 
 /// What the tables of this page need beyond the common style.
-const OWN_STYLE: &str = ".work { width: 100%; }\n.work th, .work td { text-align: left; vertical-align: top; \
+const OWN_STYLE: &str = ".overview thead th { white-space: normal; }\n.work { width: 100%; }\n.work th, .work td { text-align: left; vertical-align: top; \
     white-space: normal; overflow-wrap: anywhere; }\n.work td:first-child { padding-left: 0; }\n.work td.num, \
     .work th.num { text-align: right; white-space: nowrap; }\n.work ul { list-style: none; margin: 0; padding: 0; }\n\
     code { font-family: ui-monospace, SFMono-Regular, Consolas, \"DejaVu Sans Mono\", monospace; font-size: .9em; }\n";
@@ -116,7 +116,7 @@ impl Audit {
             })
             .collect();
         format!(
-            "<section aria-labelledby=\"overview\">\n<h2 id=\"overview\">{}</h2>\n<div class=\"scroll\"><table>\n\
+            "<section aria-labelledby=\"overview\">\n<h2 id=\"overview\">{}</h2>\n<div class=\"scroll\"><table class=\"overview\">\n\
              <thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n</section>\n",
             words.overview
         )
@@ -127,6 +127,8 @@ fn section(words: &Words, anchor: &str, field: &FieldAudit) -> String {
     let note = field
         .unmeasured
         .map_or_else(String::new, |reason| format!("<p class=\"note\">{}</p>\n", words.unmeasured(reason)));
+    let is_weak = field.summary.agreement.is_some_and(|agreement| agreement < WEAK_AGREEMENT);
+    let note = if is_weak { format!("{note}<p class=\"note\">{}</p>\n", words.weak) } else { note };
     let mut parts = String::new();
     if field.unmeasured.is_none() {
         parts.push_str(&overlapping(words, field));
@@ -232,14 +234,14 @@ fn conflicts(words: &Words, field: &FieldAudit) -> String {
     let rows = field.conflicts.iter().map(|conflict| {
         let majority = conflict.majority.as_ref().map_or_else(|| "–".to_owned(), name);
         let cells = [
-            number(decimal(words, conflict.similarity)),
+            cell(decimal(words, conflict.similarity)),
             cell(words.conflict_kind(conflict.kind)),
             cell(filed(words, conflict)),
             cell(majority),
         ];
         cells.concat()
     });
-    let columns = [(words.similarity, true), (words.kind, false), (words.filed_under, false), (words.majority, false)];
+    let columns = [(words.similarity, false), (words.kind, false), (words.filed_under, false), (words.majority, false)];
     table(words, words.conflicts, words.conflicts_why, &columns, rows, field.conflicts.len())
 }
 

@@ -306,3 +306,13 @@ fn hidden_rest_of_a_long_list_is_counted() {
     let html = audit.to_html(Language::En);
     assert!(html.contains("200 more are in the JSON and CSV files"), "the rest is not named");
 }
+
+#[test]
+fn a_weak_prediction_warns_of_its_own_suspects() {
+    let mut audit = sample();
+    let warning = "Many of the suspects are then its own errors";
+    audit.fields[0].summary.agreement = Some(0.79);
+    assert!(audit.to_html(Language::En).contains(warning));
+    audit.fields[0].summary.agreement = Some(0.81);
+    assert!(!audit.to_html(Language::En).contains(warning));
+}

@@ -32,6 +32,7 @@ pub(super) struct Words {
     pub suspects: &'static str,
     pub wrong: &'static str,
     pub wrong_why: &'static str,
+    pub weak: &'static str,
     pub agreement: &'static str,
     pub agreement_why: &'static str,
     pub in_conflict_why: &'static str,
@@ -166,9 +167,12 @@ static ENGLISH: Words = Words {
     overlapping: "Values that cannot be told apart",
     dead: "Dead values",
     suspects: "Suspect tickets",
-    wrong: "Probably wrong values",
+    wrong: "Probably wrong values, at most",
     wrong_why: "Estimated from predictions on held-out tickets. Tickets on which the service errs are in it too, so the \
-                truth is rather lower. The range is that of chance alone, 95&nbsp;%.",
+                truth lies lower. The range is that of chance alone, 95&nbsp;%.",
+    weak: "The service predicts fewer than 80&nbsp;% of these tickets as recorded. Many of the suspects are then its own \
+           errors, and the share of wrong values is far too high. Go through the list from the top, and stop where it no \
+           longer convinces.",
     agreement: "Predicted as recorded",
     agreement_why: "Share of held-out tickets whose likeliest value is the recorded one.",
     in_conflict_why: "Tickets whose near copy was filed under another value.",
@@ -242,9 +246,12 @@ static GERMAN: Words = Words {
     overlapping: "Nicht unterscheidbare Werte",
     dead: "Tote Werte",
     suspects: "Verdächtige Tickets",
-    wrong: "Vermutlich falsche Werte",
+    wrong: "Vermutlich falsche Werte, höchstens",
     wrong_why: "Geschätzt aus Vorhersagen zu zurückgehaltenen Tickets. Auch Tickets, bei denen der Dienst irrt, zählen mit; \
-                die Wahrheit liegt also eher darunter. Der Bereich ist der des Zufalls allein, 95&nbsp;%.",
+                die Wahrheit liegt also darunter. Der Bereich ist der des Zufalls allein, 95&nbsp;%.",
+    weak: "Der Dienst sagt weniger als 80&nbsp;% dieser Tickets so vorher, wie sie zugeordnet sind. Viele der verdächtigen \
+           Tickets sind dann seine eigenen Fehler, und der Anteil falscher Werte ist viel zu hoch. Die Liste von oben \
+           durchgehen und aufhören, wo sie nicht mehr überzeugt.",
     agreement: "Vorhergesagt wie zugeordnet",
     agreement_why: "Anteil der zurückgehaltenen Tickets, deren wahrscheinlichster Wert der zugeordnete ist.",
     in_conflict_why: "Tickets, deren Beinahe-Kopie einem anderen Wert zugeordnet wurde.",

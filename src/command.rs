@@ -1,6 +1,7 @@
 //! One function per command of the command line.
 
 mod ask;
+mod audit;
 mod bench;
 mod demo;
 mod eval;

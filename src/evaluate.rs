@@ -3,6 +3,7 @@
 //!
 //! Not for running the model: this part is pure arithmetic and text, and no ticket text passes through it.
 
+pub mod audit;
 mod charts;
 mod comparison;
 mod gate;

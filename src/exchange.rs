@@ -148,6 +148,27 @@ pub fn read_csv<T: Record>(path: &Path, mapping: &BTreeMap<String, String>) -> R
     Ok(read)
 }
 
+/// Writes rows as CSV below a header row, in UTF-8 with commas. A cell that a spreadsheet would run as a formula gets an
+/// apostrophe in front, as spreadsheets themselves write such text; numbers stay as they are.
+///
+/// # Errors
+/// [`Error::Bug`] only: every row has as many cells as the header.
+pub fn to_csv<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Result<String> {
+    const FAILED: Error = Error::Bug("rows that are not CSV");
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(header).map_err(|_| FAILED)?;
+    for row in rows {
+        writer.write_record(row.map(harmless_cell)).map_err(|_| FAILED)?;
+    }
+    let bytes = writer.into_inner().map_err(|_| FAILED)?;
+    String::from_utf8(bytes).map_err(|_| FAILED)
+}
+
+fn harmless_cell(cell: String) -> String {
+    let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err();
+    if is_formula { format!("'{cell}") } else { cell }
+}
+
 /// Turns one object into a checked record; what the record does not know is counted in `ignored`.
 fn parse<T: Record>(mut object: Map<String, Value>, ignored: &mut BTreeMap<String, usize>) -> Result<T, String> {
     object.retain(|key, value| {
@@ -317,6 +338,16 @@ mod tests {
         assert!(error.contains("line 3: has 1 cells, and the header has 2"), "{error}");
         let missing = BTreeMap::from([("body".to_owned(), "Text".to_owned())]);
         assert!(read_csv::<Ticket>(&path, &missing).unwrap_err().to_string().contains("\"Text\""));
+    }
+
+    #[test]
+    fn rows_come_out_as_csv_that_runs_nothing() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned);
+        let csv = to_csv(
+            ["ticket", "label", "similarity"],
+            [row(["1", "Druck, \"Papier\"", "-0.5"]), row(["-2x", "=HYPERLINK(1)", ""])],
+        );
+        assert_eq!(csv.unwrap(), "ticket,label,similarity\n1,\"Druck, \"\"Papier\"\"\",-0.5\n'-2x,'=HYPERLINK(1),\n");
     }
 
     #[test]

@@ -305,6 +305,9 @@ pub struct EvalFieldsArgs {
     /// Hold out each of the store's tickets in turn, in K parts
     #[arg(long, value_name = "K")]
     pub folds: Option<usize>,
+    /// Seed of --split random
+    #[arg(long, value_name = "N", default_value_t = crate::evaluate::run::SEED, requires = "split")]
+    pub seed: u64,
     /// Tickets that belong to no label, to measure how well they are told apart
     #[arg(long, value_name = "FILE")]
     pub unknown: Option<PathBuf>,
@@ -326,6 +329,15 @@ pub struct EvalFieldsArgs {
     /// Bounds that the figures must keep; exit code 3 when one is broken
     #[arg(long, value_name = "FILE")]
     pub gate: Option<PathBuf>,
+    /// Look for faults in the recorded labels instead: contradictions, labels that overlap, dead labels, suspect tickets
+    #[arg(long, conflicts_with_all = ["test", "answers", "split", "folds", "gate"])]
+    pub audit: bool,
+    /// Write the findings of --audit as CSV, one row per finding
+    #[arg(long, value_name = "OUT", requires = "audit", conflicts_with_all = ["test", "split", "folds"])]
+    pub csv: Option<PathBuf>,
+    /// Suspect tickets of each field that --audit lists at most
+    #[arg(long, value_name = "N", default_value_t = crate::evaluate::audit::DEFAULT_TOP)]
+    pub top: usize,
 }
 
 /// Arguments of `eval retrieval`.

@@ -33,6 +33,40 @@ pub fn wilson(mean: f64, n: usize) -> Option<Interval> {
     Some(Interval { low: round((middle - half).max(0.0)), high: round((middle + half).min(1.0)) })
 }
 
+/// One-sided lower bound of a share, 95 %, when `hits` of `n` were seen (Clopper and Pearson 1934): a true share below it
+/// would show so many hits in fewer than 5 of 100 such counts. 0 without hits.
+pub(super) fn lowest_share(hits: usize, n: usize) -> f64 {
+    const RISK: f64 = 0.05;
+    let hits = hits.min(n);
+    if hits == 0 {
+        return 0.0;
+    }
+    // The chance of at least `hits` rises with the share; 50 halvings are finer than any figure that is shown.
+    let (mut low, mut high) = (0.0, hits as f64 / n as f64);
+    for _ in 0..50 {
+        let middle = f64::midpoint(low, high);
+        if at_least(hits, n, middle) < RISK {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
+/// Chance of `hits` or more in `n` draws that each hit with probability `share`, which lies between 0 and 1.
+fn at_least(hits: usize, n: usize, share: f64) -> f64 {
+    let odds = (share / (1.0 - share)).ln();
+    // In logarithms, because (1 - share)^n is no number for large n.
+    let mut term = n as f64 * (1.0 - share).ln();
+    let mut below = 0.0;
+    for k in 0..hits {
+        below += term.exp();
+        term += ((n - k) as f64 / (k + 1) as f64).ln() + odds;
+    }
+    1.0 - below
+}
+
 /// Percentile bootstrap (Efron 1979): `statistic` of `n` picks with replacement, 500 times; the same at each call.
 /// Resamples without a value are left out; none when no resample has one.
 pub(super) fn bootstrap(n: usize, seed: u64, statistic: impl Fn(&[usize]) -> Option<f64>) -> Option<Interval> {
@@ -118,6 +152,16 @@ mod tests {
         }
         assert_eq!(wilson(0.5, 0), None);
         assert_eq!(wilson(f64::NAN, 3), None);
+    }
+
+    #[test]
+    fn lowest_share_agrees_with_published_values() {
+        // scipy.stats.beta.ppf(0.05, k, n - k + 1)
+        for (k, n, low) in [(1, 2, 0.025_321), (5, 5, 0.549_280), (10, 20, 0.301_954), (0, 9, 0.0)] {
+            assert!((lowest_share(k, n) - low).abs() < 2e-6, "{k}/{n}: {}", lowest_share(k, n));
+        }
+        let many = lowest_share(2500, 5000);
+        assert!((many - (0.5 - 1.645 * (0.25f64 / 5000.0).sqrt())).abs() < 5e-4, "{many}");
     }
 
     #[test]

@@ -176,7 +176,8 @@ impl Report {
     }
 }
 
-const STYLE: &str = include_str!("report/style.css");
+/// Style sheet of all pages, in light and dark and for print.
+pub(super) const STYLE: &str = include_str!("report/style.css");
 
 /// Any report as indented JSON with a line break at its end.
 fn as_json(report: &impl Serialize) -> Result<String> {

@@ -33,7 +33,10 @@ const PAGE: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HoldOut {
     /// A fifth, drawn at random; texts that differ in digits, case and punctuation alone stay together.
-    Random,
+    Random {
+        /// What the draw depends on.
+        seed: u64,
+    },
     /// The newest fifth by `created_at`.
     Temporal,
     /// Those that say `"split": "test"`.
@@ -135,11 +138,13 @@ pub fn held_out_of_store(
 
 /// For each round, whether each example is held out.
 fn rounds(examples: &[Example], hold_out: HoldOut) -> Result<Vec<Vec<bool>>> {
-    let drawn = |example: &Example| fraction(&example.derived.text);
     match hold_out {
-        HoldOut::Random => Ok(vec![examples.iter().map(|example| drawn(example) < HELD_OUT_SHARE).collect()]),
+        HoldOut::Random { seed } => {
+            let is_drawn = |example: &Example| fraction(&example.derived.text, seed) < HELD_OUT_SHARE;
+            Ok(vec![examples.iter().map(is_drawn).collect()])
+        }
         HoldOut::Folds(n) if (2..=20).contains(&n) => {
-            let fold = |example: &Example| ((drawn(example) * n as f64) as usize).min(n - 1);
+            let fold = |example: &Example| ((fraction(&example.derived.text, SEED) * n as f64) as usize).min(n - 1);
             Ok((0..n).map(|round| examples.iter().map(|example| fold(example) == round).collect()).collect())
         }
         HoldOut::Folds(n) => Err(Error::invalid("/folds", format!("is {n}, and 2 to 20 are allowed"))),
@@ -164,11 +169,15 @@ fn rounds(examples: &[Example], hold_out: HoldOut) -> Result<Vec<Vec<bool>>> {
 
 /// A number in [0, 1) drawn from a text by its SHA-256, the same on every machine; texts that differ in digits, case
 /// and punctuation alone draw the same.
-fn fraction(text: &str) -> f64 {
-    let letters: String = text.chars().filter(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect();
-    let hash = Sha256::new().chain_update(SEED.to_le_bytes()).chain_update(letters).finalize();
+fn fraction(text: &str, seed: u64) -> f64 {
+    let hash = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(letters(text)).finalize();
     let drawn = hash.iter().take(6).fold(0u64, |drawn, byte| drawn << 8 | u64::from(*byte));
     drawn as f64 / (1u64 << 48) as f64
+}
+
+/// The letters of a text in lower case: equal for texts that differ in digits, case, blanks and punctuation alone.
+pub(super) fn letters(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect()
 }
 
 fn change(example: &Example, department: &str) -> Change {
@@ -321,9 +330,9 @@ mod tests {
 
     #[test]
     fn twins_draw_the_same_side() {
-        assert_eq!(fraction("Drucker 12 geht nicht!"), fraction("drucker 7 geht nicht"));
-        assert_ne!(fraction("Drucker geht nicht"), fraction("Drucker geht wieder"));
-        let drawn: Vec<f64> = (0..1000).map(|n| fraction(&"x".repeat(n))).collect();
+        assert_eq!(fraction("Drucker 12 geht nicht!", 1), fraction("drucker 7 geht nicht", 1));
+        assert_ne!(fraction("Drucker geht nicht", 1), fraction("Drucker geht wieder", 1));
+        let drawn: Vec<f64> = (0..1000).map(|n| fraction(&"x".repeat(n), SEED)).collect();
         let share = drawn.iter().filter(|f| **f < HELD_OUT_SHARE).count();
         assert!((150..250).contains(&share), "{share}");
     }

@@ -8,6 +8,7 @@ mod decisions;
 mod harness;
 
 mod api;
+mod audit;
 mod commands;
 mod evaluation;
 mod overload;

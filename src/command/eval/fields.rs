@@ -53,6 +53,9 @@ enum Measured {
 }
 
 pub(super) async fn fields(settings: Settings, arguments: EvalFieldsArgs) -> anyhow::Result<ExitCode> {
+    if arguments.audit {
+        return super::super::audit::audit(settings, arguments).await;
+    }
     let plan = Plan::read(&arguments)?;
     let session = Session::open(settings).await?;
     let language = match arguments.language {
@@ -122,7 +125,7 @@ impl Plan {
                 HeldOut::File(tickets)
             }
             (None, _, Some(parts)) => HeldOut::Store(HoldOut::Folds(parts)),
-            (None, Some(Split::Random), None) => HeldOut::Store(HoldOut::Random),
+            (None, Some(Split::Random), None) => HeldOut::Store(HoldOut::Random { seed: arguments.seed }),
             (None, Some(Split::Temporal), None) => HeldOut::Store(HoldOut::Temporal),
             (None, Some(Split::Given), None) => HeldOut::Store(HoldOut::Given),
             (None, None, None) => {
@@ -230,7 +233,10 @@ impl Plan {
             model: format!("{department}/{version} {}@{}", encoder.name(), encoder.fingerprint()),
             department: department.to_owned(),
             protocol,
-            seed: SEED,
+            seed: match self.held_out {
+                HeldOut::Store(HoldOut::Random { seed }) => seed,
+                _ => SEED,
+            },
             fields,
             comparison,
         })))
@@ -262,7 +268,7 @@ impl Plan {
 
 fn protocol(hold_out: HoldOut, tickets: usize) -> Protocol {
     match hold_out {
-        HoldOut::Random => Protocol::Random { tickets },
+        HoldOut::Random { .. } => Protocol::Random { tickets },
         HoldOut::Temporal => Protocol::Temporal { tickets },
         HoldOut::Given => Protocol::Given { tickets },
         HoldOut::Folds(parts) => Protocol::Folds { tickets, parts },

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use super::FieldResult;
-use super::interval::{Interval, bootstrap_of, mean, round};
+use super::interval::{Interval, bootstrap_of, round};
 use super::metrics::{Counts, Judged, calibration_error, judge};
 
 /// Resamples of the paired bootstrap.
@@ -34,7 +34,7 @@ pub struct FieldComparison {
     pub active: VersionMetrics,
     /// The version it is compared with.
     pub other: VersionMetrics,
-    /// By figure: "accuracy", "macro_f1", "ece", "coverage".
+    /// By figure: "accuracy", "macro_f1", "ece", "coverage", "precision"; one that a version lacks is left out.
     pub differences: BTreeMap<String, Difference>,
     /// Tickets that only one of them got right.
     pub mcnemar: McNemar,
@@ -98,11 +98,12 @@ pub struct LabelComparison {
 pub fn compare(active: &FieldResult, other: &FieldResult) -> FieldComparison {
     let (active_side, other_side) = sides(active, other);
     let n = active_side.rows.len();
-    let differences: [(&str, Statistic); 4] = [
+    let differences: [(&str, Statistic); 5] = [
         ("accuracy", |side, picks| Some(side.share(picks, |row| row.correct))),
         ("macro_f1", |side, picks| side.macro_f1(picks)),
         ("ece", |side, picks| side.calibration_error(picks)),
         ("coverage", |side, picks| Some(side.share(picks, |row| row.row.decided))),
+        ("precision", |side, picks| side.precision(picks)),
     ];
     let all: Vec<usize> = (0..n).collect();
     let difference = |statistic: Statistic| {
@@ -164,6 +165,12 @@ impl<'a> Side<'a> {
         picks.iter().filter(|pick| test(&self.rows[**pick])).count() as f64 / picks.len() as f64
     }
 
+    /// None when nothing is decided.
+    fn precision(&self, picks: &[usize]) -> Option<f64> {
+        let decided: Vec<usize> = picks.iter().copied().filter(|pick| self.rows[*pick].row.decided).collect();
+        (!decided.is_empty()).then(|| self.share(&decided, |row| row.correct))
+    }
+
     fn counts(&self, picks: &[usize]) -> Counts {
         Counts::of(self.n_labels, picks.iter().map(|pick| (self.rows[*pick].truth, self.rows[*pick].predicted)))
     }
@@ -184,15 +191,13 @@ impl<'a> Side<'a> {
     }
 
     fn metrics(&self, all: &[usize]) -> VersionMetrics {
-        let n = self.rows.len();
-        let decided: Vec<&Judged<'_>> = self.rows.iter().filter(|row| row.row.decided).collect();
-        let n_right = |rows: &mut dyn Iterator<Item = &Judged<'_>>| rows.filter(|row| row.correct).count() as f64;
+        let share = |test: fn(&Judged<'_>) -> bool| (!all.is_empty()).then(|| round(self.share(all, test)));
         VersionMetrics {
-            accuracy: mean(n_right(&mut self.rows.iter()), n),
+            accuracy: share(|row| row.correct),
             macro_f1: self.macro_f1(all).map(round),
             ece: self.calibration_error(all),
-            coverage: mean(decided.len() as f64, n),
-            precision: mean(n_right(&mut decided.iter().copied()), decided.len()),
+            coverage: share(|row| row.row.decided),
+            precision: self.precision(all).map(round),
         }
     }
 }

@@ -171,7 +171,7 @@ impl Report {
         format!(
             "<section aria-labelledby=\"overview\">\n<h2 id=\"overview\">{}</h2>\n{}</section>\n",
             words.at_a_glance,
-            table(&columns, &rows)
+            table(&columns, None, &rows)
         )
     }
 }
@@ -219,15 +219,16 @@ fn glossary(words: &Words) -> String {
     )
 }
 
-/// A table that scrolls when it is too wide; `rows` is HTML, an empty name gives a column without a heading.
-fn table(columns: &[&str], rows: &str) -> String {
+/// A table that scrolls when it is too wide, with names in its first column and figures in the others but `text`. An
+/// empty name gives a column without a heading; `rows` is HTML.
+fn table(columns: &[&str], text: Option<usize>, rows: &str) -> String {
     let head: String = columns
         .iter()
-        .map(
-            |column| {
-                if column.is_empty() { "<td></td>".to_owned() } else { format!("<th scope=\"col\">{column}</th>") }
-            },
-        )
+        .enumerate()
+        .map(|(index, column)| {
+            let class = if text == Some(index) { " class=\"text\"" } else { "" };
+            if column.is_empty() { "<td></td>".to_owned() } else { format!("<th scope=\"col\"{class}>{column}</th>") }
+        })
         .collect();
     format!("<div class=\"scroll\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n")
 }

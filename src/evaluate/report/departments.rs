@@ -91,7 +91,7 @@ impl DepartmentReports {
         format!(
             "<section aria-labelledby=\"overview\">\n<h2 id=\"overview\">{}</h2>\n{}</section>\n",
             words.at_a_glance,
-            table(&columns, &rows)
+            table(&columns, Some(1), &rows)
         )
     }
 }

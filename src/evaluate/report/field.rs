@@ -146,7 +146,7 @@ fn targets(words: &Words, metrics: &FieldMetrics) -> String {
         rows.push_str(&row(&name, target, at));
     }
     let columns = [words.precision_target, words.decided, words.tickets, words.right_among_those, words.promise];
-    format!("<h3>{}</h3>\n<p>{}</p>\n{}", words.targets, words.targets_why, table(&columns, &rows))
+    format!("<h3>{}</h3>\n<p>{}</p>\n{}", words.targets, words.targets_why, table(&columns, Some(4), &rows))
 }
 
 fn promise(words: &Words, target: Option<f64>, at: &CoverageAt) -> String {
@@ -185,7 +185,7 @@ fn languages(words: &Words, metrics: &FieldMetrics) -> String {
         })
         .collect();
     let columns = [words.language, words.tickets, words.right_at_first_guess, words.confidence_off];
-    format!("<h3>{}</h3>\n{}", words.by_language, table(&columns, &rows))
+    format!("<h3>{}</h3>\n{}", words.by_language, table(&columns, None, &rows))
 }
 
 /// The heat map, the largest confusions in words, and the whole matrix as a table when it is not too large.
@@ -297,5 +297,5 @@ fn labels(words: &Words, metrics: &FieldMetrics) -> String {
         words.decided,
         words.decided_precision,
     ];
-    format!("<h3>{}</h3>\n{}{unseen}", words.values, table(&columns, &rows))
+    format!("<h3>{}</h3>\n{}{unseen}", words.values, table(&columns, None, &rows))
 }

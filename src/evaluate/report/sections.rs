@@ -29,7 +29,7 @@ pub(super) fn members(words: &Words, metrics: &FieldMetrics) -> String {
     }
     rows.push_str(&row(words.together, metrics.accuracy, metrics.macro_f1));
     let columns = [words.member, words.right_at_first_guess, words.macro_f1];
-    format!("<h3>{}</h3>\n<p>{}</p>\n{}", words.members, words.members_why, table(&columns, &rows))
+    format!("<h3>{}</h3>\n<p>{}</p>\n{}", words.members, words.members_why, table(&columns, None, &rows))
 }
 
 pub(super) fn unknown(words: &Words, metrics: &FieldMetrics) -> String {
@@ -60,7 +60,7 @@ pub(super) fn unknown(words: &Words, metrics: &FieldMetrics) -> String {
                 format!("<tr><th scope=\"row\">{name}</th><td>{figure}</td><td class=\"text\">{why}</td></tr>\n")
             })
             .collect();
-        table(&[words.measure, words.figure, words.meaning], &rows)
+        table(&[words.measure, words.figure, words.meaning], Some(2), &rows)
     };
     format!("<h3>{}</h3>\n<p>{why}</p>\n{figures}", words.unknown)
 }
@@ -93,7 +93,7 @@ pub(super) fn costs(words: &Words, metrics: &FieldMetrics) -> String {
         "<h3>{}</h3>\n<p>{}</p>\n{}<p class=\"sub\">{}</p>\n",
         words.costs,
         words.costs_why,
-        table(&[words.way, words.mean_cost, words.decided], &rows),
+        table(&[words.way, words.mean_cost, words.decided], None, &rows),
         words.cost_seen
     )
 }
@@ -127,17 +127,19 @@ pub(super) fn comparison(words: &Words, whole: &Comparison, field: &FieldCompari
         (words.macro_f1, "macro_f1", active.macro_f1, other.macro_f1, Good::Higher),
         (words.ece, "ece", active.ece, other.ece, Good::Lower),
         (words.decided_at_target, "coverage", active.coverage, other.coverage, Good::Neither),
-        (words.right_among_those, "", active.precision, other.precision, Good::Higher),
+        (words.right_among_those, "precision", active.precision, other.precision, Good::Higher),
     ];
     let rows: String = figures
         .iter()
         .map(|(name, key, of_active, of_other, good)| {
+            let is_share = *key != "macro_f1";
+            let figure = |figure| if is_share { words.percent(figure) } else { words.decimal(figure) };
             let difference = field.differences.get(*key);
             format!(
                 "<tr><th scope=\"row\">{name}</th><td>{}</td><td>{}</td><td>{}</td><td class=\"text\">{}</td></tr>\n",
-                words.decimal(*of_active),
-                words.decimal(*of_other),
-                difference.map_or_else(|| "–".to_owned(), |difference| signed(words, difference)),
+                figure(*of_active),
+                figure(*of_other),
+                difference.map_or_else(|| "–".to_owned(), |difference| signed(words, difference, is_share)),
                 difference.map_or("–", |difference| verdict(words, difference, *good)),
             )
         })
@@ -151,15 +153,19 @@ pub(super) fn comparison(words: &Words, whole: &Comparison, field: &FieldCompari
         let gained = label_changes(words, field, &field.gained, &with_versions(words.gained));
         gained + &label_changes(words, field, &field.lost, &with_versions(words.lost))
     };
-    format!("<h3>{}</h3>\n<p>{why}</p>\n{}{changes}", with_versions(words.comparison), table(&columns, &rows))
+    format!("<h3>{}</h3>\n<p>{why}</p>\n{}{changes}", with_versions(words.comparison), table(&columns, Some(4), &rows))
 }
 
-/// "+0.012 (-0.003 to 0.027)".
-fn signed(words: &Words, difference: &Difference) -> String {
+/// "+1.2 points (-0.3 to 2.7)" for a share, else "+0.012 (-0.003 to 0.027)".
+fn signed(words: &Words, difference: &Difference, is_share: bool) -> String {
+    let (scale, decimals) = if is_share { (100.0, 1) } else { (1.0, 3) };
+    let number = |value: f64| words.number(value * scale, decimals);
     let sign = if difference.value > 0.0 { "+" } else { "" };
-    let range = words.decimal_range(difference.interval);
-    let range = if range.is_empty() { range } else { format!(" ({range})") };
-    format!("{sign}{}{range}", words.number(difference.value, 3)).replace('-', "−")
+    let value = if is_share { words.points(Some(difference.value)) } else { number(difference.value) };
+    let range = difference.interval.map_or_else(String::new, |interval| {
+        format!(" ({})", fill(words.range, &[("low", &number(interval.low)), ("high", &number(interval.high))]))
+    });
+    format!("{sign}{value}{range}").replace('-', "−")
 }
 
 fn verdict<'a>(words: &'a Words, difference: &Difference, good: Good) -> &'a str {

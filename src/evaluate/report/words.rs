@@ -269,7 +269,8 @@ phrases! {
     cost_at_target: "decide at the field's own target", "beim eigenen Ziel des Feldes entscheiden";
     cost_all: "decide every ticket", "jedes Ticket entscheiden";
     cost_none: "decide none, hand all over", "keines entscheiden, alle übergeben";
-    cost_best: "decide from a confidence of {threshold} on", "ab einer Konfidenz von {threshold} entscheiden";
+    cost_best: "cheapest: decide from a confidence of {threshold} on",
+        "am günstigsten: ab einer Konfidenz von {threshold} entscheiden";
     cost_best_none: "cheapest: decide none", "am günstigsten: keines entscheiden";
     cost_seen: "The confidence with the least cost was chosen on these very tickets, so other tickets cost somewhat more.",
         "Die günstigste Konfidenz wurde auf eben diesen Tickets gewählt; andere Tickets kosten etwas mehr.";

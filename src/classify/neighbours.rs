@@ -10,8 +10,8 @@ const WIDTH: f32 = 0.1;
 /// Votes that the labels get in proportion to how common they are, and in equal parts.
 const PRIOR_VOTES: f32 = 0.3;
 const EQUAL_VOTES: f32 = 0.01;
-/// The neighbour whose distance says how far a ticket is from all others, counted from 1.
-const DISTANCE_RANK: usize = 5;
+/// The nearest neighbours whose mean distance says how far a ticket is from all others.
+const DISTANCE_NEIGHBOURS: usize = 5;
 /// Rows whose neighbours are found together.
 const QUERIES: usize = 64;
 
@@ -35,9 +35,10 @@ pub(super) fn log_votes(neighbours: &[(u32, f32)], examples_per_label: &[u32]) -
     votes.iter().map(|votes| (votes / total).ln()).collect()
 }
 
-/// 1 − cosine of the fifth neighbour, or of the last when there are fewer; nothing without neighbours.
+/// Mean of 1 − cosine over the five nearest, or over all when there are fewer; nothing without neighbours.
 pub(super) fn distance(neighbours: &[(u32, f32)]) -> Option<f32> {
-    neighbours[..neighbours.len().min(DISTANCE_RANK)].last().map(|&(_, cosine)| 1.0 - cosine)
+    let nearest = &neighbours[..neighbours.len().min(DISTANCE_NEIGHBOURS)];
+    (!nearest.is_empty()).then(|| nearest.iter().map(|&(_, cosine)| 1.0 - cosine).sum::<f32>() / nearest.len() as f32)
 }
 
 /// For each of `queries` the nearest rows of another fold: (row, cosine), nearest first. `rows` have length 1.
@@ -121,7 +122,8 @@ mod tests {
         assert_eq!(rows_of(0)[..3], [1, 3, 5]);
         assert_eq!(rows_of(1)[..3], [48, 46, 44]);
         assert!(rows_of(2)[..2].contains(&9) && rows_of(2)[..2].contains(&11));
-        assert!((distance(&found[0]).unwrap() - (1.0 - 0.18f32.cos())).abs() < 1e-6);
+        let mean = [0.02f32, 0.06, 0.1, 0.14, 0.18].iter().map(|angle| 1.0 - angle.cos()).sum::<f32>() / 5.0;
+        assert!((distance(&found[0]).unwrap() - mean).abs() < 1e-6);
         assert_eq!(distance(&[]), None);
     }
 }

@@ -60,13 +60,14 @@ async fn a_new_label_is_heard_with_its_third_example_and_a_merged_one_never_agai
     let app = trained().await;
     let mut changed = taxonomy(&app).await;
     let labels = field(&mut changed, "category")["labels"].as_array_mut().unwrap();
-    labels
-        .push(json!({"id": "coffee", "name": "Facilities::Kaffeemaschine", "description": "Espresso coffee machine"}));
+    labels.push(
+        json!({"id": "fac-brew", "name": "Facilities::Kaffeemaschine", "description": "Espresso coffee machine"}),
+    );
     put_taxonomy(&app, &changed).await;
     let fourth = json!({"id": "C-4", "subject": "Kaffeemaschine im dritten Stock",
                         "body": "Die Kaffeemaschine zeigt Entkalken an und mahlt keine Bohnen mehr."});
     let before = ask(&app, fourth.clone()).await;
-    assert_ne!(before["fields"]["category"]["value"]["id"], "coffee");
+    assert_ne!(before["fields"]["category"]["value"]["id"], "fac-brew");
     let examples: Vec<Value> = [
         "Die Kaffeemaschine in der Teeküche mahlt keine Bohnen.",
         "Kaffeemaschine verlangt Entkalken und gibt keinen Espresso aus.",
@@ -74,22 +75,22 @@ async fn a_new_label_is_heard_with_its_third_example_and_a_merged_one_never_agai
     ]
     .iter()
     .enumerate()
-    .map(|(n, body)| json!({"id": format!("C-{n}"), "body": body, "labels": {"category": "coffee"}}))
+    .map(|(n, body)| json!({"id": format!("C-{n}"), "body": body, "labels": {"category": "fac-brew"}}))
     .collect();
     assert_eq!(app.post("/v1/tickets", &json!({"department": "it", "tickets": examples})).await.status, 200);
     let decision = ask(&app, fourth.clone()).await["fields"]["category"].clone();
-    assert_eq!((&decision["outcome"], &decision["value"]["id"]), (&json!("suggest"), &json!("coffee")), "{decision}");
+    assert_eq!((&decision["outcome"], &decision["value"]["id"]), (&json!("suggest"), &json!("fac-brew")), "{decision}");
     assert_eq!(decision["based_on"], 3);
     assert!(decision.get("confidence").is_none(), "nothing was calibrated for it: {decision}");
 
     // Renamed, it keeps its id; merged, its heir is named in its place, and it is nowhere in an answer.
-    label(field(&mut changed, "category"), "coffee")["name"] = json!("Küche::Kaffee");
+    label(field(&mut changed, "category"), "fac-brew")["name"] = json!("Küche::Kaffee");
     put_taxonomy(&app, &changed).await;
     assert_eq!(ask(&app, fourth.clone()).await["fields"]["category"]["value"]["name"], "Küche::Kaffee");
-    label(field(&mut changed, "category"), "coffee")["merged_into"] = json!("net-wifi");
+    label(field(&mut changed, "category"), "fac-brew")["merged_into"] = json!("net-wifi");
     put_taxonomy(&app, &changed).await;
     let answer = ask(&app, fourth.clone()).await;
-    assert!(!answer["fields"].to_string().contains("coffee"), "{}", answer["fields"]);
+    assert!(!answer["fields"].to_string().contains("fac-brew"), "{}", answer["fields"]);
     let of_category = |side: &str| answer["fields"]["category"][side].as_array().unwrap().clone();
     let heirs: Vec<Value> = [of_category("evidence"), of_category("against")].concat();
     let of_merged: Vec<&Value> =
@@ -97,7 +98,7 @@ async fn a_new_label_is_heard_with_its_third_example_and_a_merged_one_never_agai
     assert!(!of_merged.is_empty() && of_merged.iter().all(|near| near["label"] == "net-wifi"), "{heirs:?}");
     let trained = train::train(&app.state.store, &app.state.pipeline, "it", &[], &|_| ()).await.unwrap();
     assert_eq!(trained.version, Some(2));
-    assert!(!ask(&app, fourth).await["fields"].to_string().contains("coffee"));
+    assert!(!ask(&app, fourth).await["fields"].to_string().contains("fac-brew"));
 }
 
 #[tokio::test]

@@ -263,4 +263,35 @@ mod tests {
         let factor = temperature_factor(Scored { scores: &scores, labels: &labels, rows: &rows, n_labels: 2 });
         assert!(factor < 5.0, "{factor}");
     }
+
+    #[derive(serde::Deserialize)]
+    struct Fixture {
+        scores: Vec<Vec<f32>>,
+        labels: Vec<u32>,
+        temperature_factor: f32,
+        confidences: Vec<f32>,
+        right: Vec<u8>,
+        thresholds: std::collections::BTreeMap<String, Option<f32>>,
+        bounds: Vec<(usize, usize, f64)>,
+    }
+
+    #[test]
+    fn temperature_thresholds_and_bounds_equal_those_of_scipy() {
+        let fixture: Fixture = serde_json::from_str(include_str!("../../tests/fixtures/calibration.json")).unwrap();
+        let scores: Vec<f32> = fixture.scores.concat();
+        let rows: Vec<u32> = (0..fixture.labels.len() as u32).collect();
+        let scored = Scored { scores: &scores, labels: &fixture.labels, rows: &rows, n_labels: 4 };
+        let factor = temperature_factor(scored);
+        assert!((factor / fixture.temperature_factor - 1.0).abs() < 1e-3, "{factor}");
+        let mut predictions: Vec<(f32, bool)> =
+            fixture.confidences.iter().zip(&fixture.right).map(|(&confidence, &right)| (confidence, right == 1)).collect();
+        predictions.sort_by(|a, b| b.0.total_cmp(&a.0));
+        for (precision, expected) in fixture.thresholds {
+            let found = lowest_confidence(&predictions, precision.parse().unwrap(), RISK);
+            assert_eq!(found, expected, "at {precision}");
+        }
+        for (right, n, bound) in fixture.bounds {
+            assert!(bound_reaches(right, n, bound - 1e-9, RISK) && !bound_reaches(right, n, bound + 1e-9, RISK));
+        }
+    }
 }

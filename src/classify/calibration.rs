@@ -283,8 +283,12 @@ mod tests {
         let scored = Scored { scores: &scores, labels: &fixture.labels, rows: &rows, n_labels: 4 };
         let factor = temperature_factor(scored);
         assert!((factor / fixture.temperature_factor - 1.0).abs() < 1e-3, "{factor}");
-        let mut predictions: Vec<(f32, bool)> =
-            fixture.confidences.iter().zip(&fixture.right).map(|(&confidence, &right)| (confidence, right == 1)).collect();
+        let mut predictions: Vec<(f32, bool)> = fixture
+            .confidences
+            .iter()
+            .zip(&fixture.right)
+            .map(|(&confidence, &right)| (confidence, right == 1))
+            .collect();
         predictions.sort_by(|a, b| b.0.total_cmp(&a.0));
         for (precision, expected) in fixture.thresholds {
             let found = lowest_confidence(&predictions, precision.parse().unwrap(), RISK);

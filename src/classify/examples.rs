@@ -1,13 +1,11 @@
 //! The rows of a training set in the shapes that the members want, and the members' fits to any part of them.
 
-use rayon::prelude::*;
-
 use super::calibration::{Scored, log_loss, temperature_factor};
 use super::dense;
 use super::features::{Corpus, SparseRows};
 use super::ordinal;
 use super::product::{Rows, dot};
-use super::sparse::{Plane, TOLERANCE, separate};
+use super::sparse::{Plane, separate, tolerance};
 use super::standardise::{Standardiser, unit};
 use super::{TrainingSet, names};
 
@@ -73,13 +71,8 @@ impl<'a> Examples<'a> {
 
     /// One plane per label; `start` are the pushes of a similar fit `[labels][rows of the set]`.
     pub(super) fn planes(&self, rows: SparseRows<'_>, training: &[u32], start: &[Vec<f32>]) -> Vec<Plane> {
-        (0..self.set.label_ids.len()).into_par_iter().map(|label| self.plane(rows, training, label, start)).collect()
-    }
-
-    /// The plane between `label` and the others.
-    pub(super) fn plane(&self, rows: SparseRows<'_>, training: &[u32], label: usize, start: &[Vec<f32>]) -> Plane {
-        let is_positive = |i: usize| self.set.labels[training[i] as usize] as usize == label;
-        separate(rows, training, is_positive, start.get(label).map_or(&[], Vec::as_slice), TOLERANCE)
+        let set = self.set;
+        separate(rows, training, set.labels, set.label_ids.len(), start, tolerance(set.texts.len()))
     }
 
     /// The member on vectors, fitted on the rows of `training`; `start` is a similar fit.

@@ -70,10 +70,10 @@ impl HeldOut {
         let n_labels = examples.set.label_ids.len();
         let weighed = examples.corpus.weigh(&training);
         let rows = examples.corpus.rows(&weighed);
-        let of_labels: Vec<(Vec<f32>, Vec<f32>)> = (0..n_labels)
+        let of_labels: Vec<(Vec<f32>, Vec<f32>)> = examples
+            .planes(rows, &training, &[])
             .into_par_iter()
-            .map(|label| {
-                let plane = examples.plane(rows, &training, label, &[]);
+            .map(|plane| {
                 let margins = positions.iter().map(|&p| plane.margin(rows.row(self.rows[p] as usize)));
                 (margins.collect(), plane.pushes)
             })

@@ -14,10 +14,18 @@ use super::folds::Random;
 
 /// Weight of the errors against the length of the weights.
 const C: f32 = 1.0;
-/// Width of the band in which all projected gradients must lie. LIBLINEAR's own default for this solver is 0.1.
-pub(super) const TOLERANCE: f32 = 0.02;
+/// Width of the band in which all projected gradients must lie. LIBLINEAR's own default for this solver is 0.1, which is
+/// enough for many rows.
+const TOLERANCE: f32 = 0.02;
+const TOLERANCE_FOR_MANY: f32 = 0.1;
+const MANY_ROWS: usize = 25_000;
 /// Passes over the rows at most.
 const PASSES: usize = 300;
+
+/// The tolerance that suits so many rows.
+pub(super) fn tolerance(rows: usize) -> f32 {
+    if rows > MANY_ROWS { TOLERANCE_FOR_MANY } else { TOLERANCE }
+}
 
 /// One margin per label.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -85,75 +93,189 @@ impl Plane {
     }
 }
 
-/// Separates the rows of `training` for which `is_positive` (by position in `training`) from the others.
-///
-/// `start` holds dual variables to begin with, or nothing. The result does not depend on the number of threads.
+/// Labels whose planes are fitted together, side by side in vectors: a row is read once for all of them. Fewer where there
+/// are few labels, so that every core has some.
+const LANES: usize = 8;
+const LABELS_FOR_ALL_LANES: usize = 32;
+
+/// One plane per label, in order: those between its rows and all others. `labels` go by row of the whole set, `start`
+/// holds dual variables to begin with, by label and row of the whole set, or nothing. The result does not depend on the
+/// number of threads.
 pub(super) fn separate(
     rows: SparseRows<'_>,
     training: &[u32],
-    is_positive: impl Fn(usize) -> bool,
-    start: &[f32],
+    labels: &[u32],
+    n_labels: usize,
+    start: &[Vec<f32>],
     tolerance: f32,
-) -> Plane {
-    let mut plane = Plane { weights: vec![0.0; rows.width], intercept: 0.0, pushes: vec![0.0; training.len()] };
-    let sign = |i: usize| if is_positive(i) { 1.0 } else { -1.0 };
-    for (i, &push) in start.iter().enumerate().filter(|&(_, &push)| push > 0.0) {
-        plane.pushes[i] = push;
-        plane.push(rows.row(training[i] as usize), sign(i) * push);
-    }
-    let diagonal = 0.5 / C;
-    let curvatures: Vec<f32> = training
-        .iter()
-        .map(|&row| rows.row(row as usize).1.iter().map(|value| value * value).sum::<f32>() + 1.0 + diagonal)
-        .collect();
-
-    // Positions in `training`; the first `n_active` are visited, the others rest at zero.
-    let mut order: Vec<u32> = (0..training.len() as u32).collect();
-    let mut n_active = order.len();
-    let mut bound = f32::INFINITY;
-    let mut random = Random::new(0);
-    for _ in 0..PASSES {
-        random.shuffle(&mut order[..n_active]);
-        let (mut most, mut least) = (f32::NEG_INFINITY, f32::INFINITY);
-        let mut at = 0;
-        while at < n_active {
-            let i = order[at] as usize;
-            let row = rows.row(training[i] as usize);
-            let (push, sign) = (plane.pushes[i], sign(i));
-            let gradient = sign * plane.margin(row) - 1.0 + diagonal * push;
-            if push == 0.0 && gradient > bound {
-                n_active -= 1;
-                order.swap(at, n_active);
-                continue;
-            }
-            at += 1;
-            let projected = if push == 0.0 { gradient.min(0.0) } else { gradient };
-            most = most.max(projected);
-            least = least.min(projected);
-            if projected.abs() > 1e-12 {
-                plane.pushes[i] = (push - gradient / curvatures[i]).max(0.0);
-                plane.push(row, sign * (plane.pushes[i] - push));
-            }
-        }
-        if most - least <= tolerance {
-            if n_active == order.len() {
-                break;
-            }
-            n_active = order.len();
-            bound = f32::INFINITY;
-        } else {
-            bound = if most > 0.0 { most } else { f32::INFINITY };
-        }
-    }
-    plane
+) -> Vec<Plane> {
+    let lanes = if n_labels < LABELS_FOR_ALL_LANES { LANES / 2 } else { LANES };
+    let groups: Vec<(usize, usize)> =
+        (0..n_labels).step_by(lanes).map(|first| (first, lanes.min(n_labels - first))).collect();
+    let fit = |(first, n): (usize, usize)| {
+        let mut group = Group::new(rows, training, labels, first, n);
+        group.start_from(start);
+        group.descend(tolerance);
+        group.planes()
+    };
+    groups.into_par_iter().flat_map_iter(fit).collect()
 }
 
-impl Plane {
-    fn push(&mut self, (columns, values): (&[u32], &[f32]), by: f32) {
-        self.intercept += by;
-        for (&column, value) in columns.iter().zip(values) {
-            self.weights[column as usize] += by * value;
+/// The planes of some labels while they are fitted, one in each lane.
+struct Group<'a> {
+    rows: SparseRows<'a>,
+    training: &'a [u32],
+    labels: &'a [u32],
+    first: usize,
+    n: usize,
+    /// By column.
+    weights: Vec<[f32; LANES]>,
+    intercepts: [f32; LANES],
+    /// By position in `training`.
+    pushes: Vec<[f32; LANES]>,
+}
+
+/// What one pass over the rows found in a lane.
+#[derive(Clone, Copy)]
+struct Lane {
+    most: f32,
+    least: f32,
+    /// A gradient above it at a push of zero says that the row may rest.
+    bound: f32,
+    is_done: bool,
+}
+
+const DIAGONAL: f32 = 0.5 / C;
+
+impl<'a> Group<'a> {
+    fn new(rows: SparseRows<'a>, training: &'a [u32], labels: &'a [u32], first: usize, n: usize) -> Group<'a> {
+        let (weights, pushes) = (vec![[0.0; LANES]; rows.width], vec![[0.0; LANES]; training.len()]);
+        Group { rows, training, labels, first, n, weights, intercepts: [0.0; LANES], pushes }
+    }
+
+    /// 1 in the lane of the row's own label, -1 in the others.
+    fn signs(&self, i: usize) -> [f32; LANES] {
+        let label = self.labels[self.training[i] as usize] as usize;
+        std::array::from_fn(|lane| if self.first + lane == label { 1.0 } else { -1.0 })
+    }
+
+    fn start_from(&mut self, start: &[Vec<f32>]) {
+        if start.is_empty() {
+            return;
         }
+        for i in 0..self.training.len() {
+            let row = self.training[i] as usize;
+            let of_lane = |lane: usize| start.get(self.first + lane).and_then(|pushes| pushes.get(row)).copied();
+            let pushes: [f32; LANES] =
+                std::array::from_fn(|lane| if lane < self.n { of_lane(lane).unwrap_or(0.0).max(0.0) } else { 0.0 });
+            let signs = self.signs(i);
+            self.pushes[i] = pushes;
+            self.push(i, std::array::from_fn(|lane| signs[lane] * pushes[lane]));
+        }
+    }
+
+    fn margins(&self, i: usize) -> [f32; LANES] {
+        let (columns, values) = self.rows.row(self.training[i] as usize);
+        let mut margins = self.intercepts;
+        for (&column, value) in columns.iter().zip(values) {
+            let weights = &self.weights[column as usize];
+            for lane in 0..LANES {
+                margins[lane] += value * weights[lane];
+            }
+        }
+        margins
+    }
+
+    fn push(&mut self, i: usize, by: [f32; LANES]) {
+        if by == [0.0; LANES] {
+            return;
+        }
+        let (columns, values) = self.rows.row(self.training[i] as usize);
+        for (intercept, by) in self.intercepts.iter_mut().zip(by) {
+            *intercept += by;
+        }
+        for (&column, value) in columns.iter().zip(values) {
+            let weights = &mut self.weights[column as usize];
+            for lane in 0..LANES {
+                weights[lane] += value * by[lane];
+            }
+        }
+    }
+
+    /// Passes over the rows until every gradient lies in the band; a row that no lane has a use for rests meanwhile.
+    fn descend(&mut self, tolerance: f32) {
+        let curvature = |&row: &u32| {
+            let squares = self.rows.row(row as usize).1.iter().map(|value| value * value);
+            squares.sum::<f32>() + 1.0 + DIAGONAL
+        };
+        let curvatures: Vec<f32> = self.training.iter().map(curvature).collect();
+        // Positions in `training`; the first `n_active` are visited, the others rest at zero.
+        let mut order: Vec<u32> = (0..self.training.len() as u32).collect();
+        let mut n_active = order.len();
+        let fresh = Lane { most: f32::NEG_INFINITY, least: f32::INFINITY, bound: f32::INFINITY, is_done: false };
+        let mut lanes = [fresh; LANES];
+        let mut random = Random::new(0);
+        for _ in 0..PASSES {
+            random.shuffle(&mut order[..n_active]);
+            for lane in &mut lanes[..self.n] {
+                *lane = Lane { bound: lane.bound, is_done: lane.is_done, ..fresh };
+            }
+            let mut at = 0;
+            while at < n_active {
+                let i = order[at] as usize;
+                if self.visit(i, curvatures[i], &mut lanes) {
+                    at += 1;
+                } else {
+                    n_active -= 1;
+                    order.swap(at, n_active);
+                }
+            }
+            for lane in lanes[..self.n].iter_mut().filter(|lane| !lane.is_done) {
+                lane.is_done = lane.most - lane.least <= tolerance;
+                lane.bound = if lane.most > 0.0 { lane.most } else { f32::INFINITY };
+            }
+            if lanes[..self.n].iter().all(|lane| lane.is_done) {
+                if n_active == order.len() {
+                    return;
+                }
+                n_active = order.len();
+                lanes = [fresh; LANES];
+            }
+        }
+    }
+
+    /// Moves the pushes of one row; false when the row may rest in every lane.
+    fn visit(&mut self, i: usize, curvature: f32, lanes: &mut [Lane; LANES]) -> bool {
+        let (margins, signs) = (self.margins(i), self.signs(i));
+        let mut by = [0.0; LANES];
+        let mut is_wanted = false;
+        for (k, lane) in lanes[..self.n].iter_mut().enumerate().filter(|(_, lane)| !lane.is_done) {
+            let push = self.pushes[i][k];
+            let gradient = signs[k] * margins[k] - 1.0 + DIAGONAL * push;
+            if push == 0.0 && gradient > lane.bound {
+                continue;
+            }
+            is_wanted = true;
+            let projected = if push == 0.0 { gradient.min(0.0) } else { gradient };
+            lane.most = lane.most.max(projected);
+            lane.least = lane.least.min(projected);
+            if projected.abs() > 1e-12 {
+                let moved = (push - gradient / curvature).max(0.0);
+                self.pushes[i][k] = moved;
+                by[k] = signs[k] * (moved - push);
+            }
+        }
+        self.push(i, by);
+        is_wanted
+    }
+
+    fn planes(self) -> Vec<Plane> {
+        let of_lane = |lane: usize| Plane {
+            weights: self.weights.iter().map(|weights| weights[lane]).collect(),
+            intercept: self.intercepts[lane],
+            pushes: self.pushes.iter().map(|pushes| pushes[lane]).collect(),
+        };
+        (0..self.n).map(of_lane).collect()
     }
 }
 
@@ -202,12 +324,7 @@ pub(super) mod tests {
         let (starts, columns, values) = sparse_grid();
         let rows = SparseRows { starts: &starts, columns: &columns, values: &values, width: 3 };
         let training: Vec<u32> = (0..30).collect();
-        (0..3)
-            .map(|label| {
-                let start = start.get(label).map_or(&[][..], Vec::as_slice);
-                separate(rows, &training, |i| LABELS[i] as usize == label, start, tolerance)
-            })
-            .collect()
+        separate(rows, &training, &LABELS, 3, start, tolerance)
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use triage::classify::{Features, Standardiser, TrainingSet, fit};
+use triage::classify::{Features, Random, Standardiser, TrainingSet, fit};
 use triage::embed::{Encoder, Options, Prompt};
 use triage::exchange::read_jsonl;
 use triage::pipeline::TICKET_TOKENS;
@@ -49,7 +49,7 @@ fn main() {
     let originals: Vec<String> = tickets.iter().map(|ticket| text::canonical(ticket).text).collect();
     let mut former: Option<(usize, f64)> = None;
     for n in sizes {
-        let mut random = Random(20_261_125);
+        let mut random = Random::new(20_261_125);
         let drawn: Vec<usize> = (0..n).map(|_| random.below(tickets.len())).collect();
         let texts: Vec<String> = drawn.iter().map(|&row| without_some_words(&originals[row], &mut random)).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -108,17 +108,4 @@ fn embed(encoder: &Encoder, texts: &[&str]) -> Vec<f32> {
 fn without_some_words(text: &str, random: &mut Random) -> String {
     let words: Vec<&str> = text.split_whitespace().filter(|_| random.below(DROPPED) > 0).collect();
     words.join(" ")
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((u128::from(mixed ^ (mixed >> 31)) * end as u128) >> 64) as usize
-    }
 }

@@ -33,6 +33,7 @@ mod folds;
 mod minimise;
 mod precondition;
 mod product;
+mod random;
 mod saved;
 mod standardise;
 
@@ -40,10 +41,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::calibration::lower_bound;
 pub(crate) use self::folds::wording;
+pub use self::random::Random;
 pub use self::standardise::Standardiser;
 pub use self::thresholds::{SimulatedLabel, SimulatedTicket, Simulation};
 
+use self::calibration::RISK;
 use self::names::Names;
 use self::thresholds::Predicted;
 use self::trained::Trained;
@@ -289,7 +293,7 @@ impl FieldModel {
             n: rows.len(),
             automation_rate: share(n_decided, rows.len()).unwrap_or(0.0),
             precision: share(right, n_decided),
-            precision_at_least: (n_decided > 0).then(|| thresholds::precision_at_least(right, n_decided)),
+            precision_at_least: (n_decided > 0).then(|| lower_bound(right, n_decided, RISK) as f32),
             labels,
             tickets: tickets.collect(),
         }
@@ -344,7 +348,7 @@ pub struct DepartmentModel {
 
 #[cfg(test)]
 mod tests {
-    use super::folds::Random;
+    use super::random::Random;
     use super::*;
 
     const DIM: usize = 12;

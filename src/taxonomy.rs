@@ -135,6 +135,9 @@ pub struct Label {
     pub predict: Predict,
 }
 
+/// What may be promised: below, a coin would do; above, no history is long enough.
+pub const PRECISION_TARGETS: std::ops::RangeInclusive<f32> = 0.5..=0.999;
+
 /// Precision from which a value is set without asking, unless a field says otherwise.
 const DEFAULT_APPLY_TARGET: f32 = 0.95;
 
@@ -213,7 +216,7 @@ impl Field {
             ("apply_precision_target", self.apply_precision_target),
         ];
         for (name, target) in targets {
-            if target.is_some_and(|target| !(0.5..=0.999).contains(&target)) {
+            if target.is_some_and(|target| !PRECISION_TARGETS.contains(&target)) {
                 return Err(Error::invalid(format!("{pointer}/{name}"), "must lie between 0.5 and 0.999"));
             }
         }

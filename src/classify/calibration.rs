@@ -115,6 +115,19 @@ pub(super) fn lowest_confidence(predictions: &[(f32, bool)], precision: f64, ris
     None
 }
 
+/// One-sided lower bound of a share of which `right` of `n` were seen (Clopper and Pearson 1934): a true share below it
+/// would show so many with a probability of less than `risk`, which lies between 0 and 1. 0 without any.
+pub fn lower_bound(right: usize, n: usize, risk: f64) -> f64 {
+    let right = right.min(n);
+    let (mut low, mut high) = (0.0, right as f64 / n.max(1) as f64);
+    // 50 halvings are finer than any figure that is shown.
+    for _ in 0..50 {
+        let middle = f64::midpoint(low, high);
+        if bound_reaches(right, n, middle, risk) { low = middle } else { high = middle }
+    }
+    low
+}
+
 /// Whether the lower bound of `right` out of `n` is at least `precision`.
 pub(super) fn bound_reaches(right: usize, n: usize, precision: f64, risk: f64) -> bool {
     if precision <= 0.0 {
@@ -174,7 +187,7 @@ fn ln_gamma(x: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::folds::Random;
+    use super::super::random::Random;
     use super::*;
 
     #[test]
@@ -203,6 +216,16 @@ mod tests {
             assert!(!bound_reaches(right, n, bound + 1e-5, RISK), "{right} of {n}");
         }
         assert!(!bound_reaches(50, 50, 1.0, RISK));
+    }
+
+    #[test]
+    fn lower_bound_agrees_with_scipy() {
+        // scipy.stats.beta.ppf(0.05, k, n - k + 1)
+        for (k, n, low) in [(1, 2, 0.025_321), (5, 5, 0.549_280), (10, 20, 0.301_954), (0, 9, 0.0)] {
+            assert!((lower_bound(k, n, 0.05) - low).abs() < 2e-6, "{k}/{n}: {}", lower_bound(k, n, 0.05));
+        }
+        let many = lower_bound(2500, 5000, 0.05);
+        assert!((many - (0.5 - 1.645 * (0.25f64 / 5000.0).sqrt())).abs() < 5e-4, "{many}");
     }
 
     /// Confidences that mean what they say.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::TrainingSet;
+use super::random::Random;
 
 /// Folds.
 const FOLDS: usize = 5;
@@ -93,38 +94,6 @@ pub(crate) fn wording(text: &str) -> String {
         wording.push(' ');
         wording
     })
-}
-
-/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): the same numbers on every
-/// machine and in every version.
-pub(super) struct Random(u64);
-
-impl Random {
-    /// Numbers that depend on `seed` alone.
-    pub(super) fn new(seed: u64) -> Random {
-        Random(seed)
-    }
-
-    /// The next 64 bits.
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `end`, which is not 0. The bias of the product is below `end` / 2^64.
-    pub(super) fn below(&mut self, end: usize) -> usize {
-        ((u128::from(self.next()) * end as u128) >> 64) as usize
-    }
-
-    /// Fisher and Yates.
-    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
-        for i in (1..items.len()).rev() {
-            items.swap(i, self.below(i + 1));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::compact;
 use super::features::SparseRows;
-use super::folds::Random;
+use super::random::Random;
 
 /// Weight of the errors against the length of the weights.
 const C: f32 = 1.0;

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::calibration::{RISK, bound_reaches, incomplete_beta, lowest_confidence};
+use super::calibration::{RISK, incomplete_beta, lowest_confidence};
 
 /// Predictions of one label from which on it is looked at alone.
 const ENOUGH_FOR_A_LABEL: usize = 200;
@@ -133,20 +133,9 @@ pub(super) fn decided_across_folds(predictions: &[Predicted], n_labels: usize, p
     decided
 }
 
-/// The greatest precision that the bound of `right` out of `n` reaches, to a thousandth.
-pub(super) fn precision_at_least(right: usize, n: usize) -> f32 {
-    let reached = |thousandths: usize| bound_reaches(right, n, thousandths as f64 / 1000.0, RISK);
-    let (mut low, mut high) = (0usize, 1000);
-    while low < high {
-        let middle = (low + high).div_ceil(2);
-        if reached(middle) { low = middle } else { high = middle - 1 }
-    }
-    low as f32 / 1000.0
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::folds::Random;
+    use super::super::random::Random;
     use super::*;
 
     /// Confidences that mean what they say, except for label 1, which is right `penalty` less often.
@@ -193,8 +182,6 @@ mod tests {
         {
             assert!((chance_of_at_most(right, n, p) - expected).abs() < 1e-5, "{right} of {n} at {p}");
         }
-        assert!((precision_at_least(97, 100) - 0.945).abs() < 1e-6);
-        assert_eq!(precision_at_least(0, 0), 0.0);
     }
 
     #[test]

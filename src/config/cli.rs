@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::embed::Precision;
+use crate::taxonomy::PRECISION_TARGETS;
 
 /// Reads support tickets and says what they are about, how urgent they are, what solved them before, and how sure it is.
 ///
@@ -96,7 +97,7 @@ pub struct SimulateArgs {
 
 fn target(text: &str) -> Result<f32, String> {
     let target: f32 = text.parse().map_err(|_| "is not a number".to_owned())?;
-    if (0.5..=0.999).contains(&target) { Ok(target) } else { Err("must lie between 0.5 and 0.999".to_owned()) }
+    if PRECISION_TARGETS.contains(&target) { Ok(target) } else { Err("must lie between 0.5 and 0.999".to_owned()) }
 }
 
 /// Arguments of `demo`.

@@ -18,6 +18,7 @@ use crate::http::problem::Problem;
 use crate::http::training::Training;
 use crate::http::{App, detached};
 use crate::store::ModelInfo;
+use crate::taxonomy::PRECISION_TARGETS;
 use crate::train::{self, Fitting, Order};
 
 /// What decides.
@@ -219,7 +220,7 @@ pub(super) async fn simulate(
     body: Body,
 ) -> Result<Json<Simulation>, Problem> {
     let request: SimulateRequest = body::json(&headers, body, app.limits.max_body_bytes, &app.limits).await?;
-    if !(0.5..=0.999).contains(&request.precision_target) {
+    if !PRECISION_TARGETS.contains(&request.precision_target) {
         return Err(Problem::invalid("/precision_target".to_owned(), "must lie between 0.5 and 0.999"));
     }
     if request.max_tickets > MOST_TICKETS {

@@ -127,7 +127,6 @@ impl Department {
         let standardiser = if head.is_trained() { &self.standardiser } else { &self.general_standardiser };
         let mut prediction = head.predict(standardiser, &features);
         let chosen = head.choose(field.rule, &prediction.probabilities);
-        let of_chosen = prediction.probabilities.get(chosen).copied().unwrap_or(0.0);
         make_room(&mut prediction.probabilities, &votes, label_ids.len());
         for (old, heirs) in &policy.splits {
             self.share_out(field, &features, &votes, (*old, heirs), label_ids, &mut prediction.probabilities);
@@ -135,7 +134,7 @@ impl Department {
         // A younger label that is likelier than what the head decides on takes its place.
         let younger = (policy.n_known..label_ids.len())
             .max_by(|&a, &b| prediction.probabilities[a].total_cmp(&prediction.probabilities[b]))
-            .filter(|&label| prediction.probabilities[label] > prediction.probabilities[chosen].min(of_chosen));
+            .filter(|&label| prediction.probabilities[label] > prediction.probabilities[chosen]);
         let chosen = younger.unwrap_or(chosen);
 
         let examples: Vec<u32> = label_ids

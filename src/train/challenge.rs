@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::classify::Random;
+
 /// Tickets from which a comparison decides: below, one ticket more or less is worth over three points.
 pub(super) const ENOUGH_TO_COMPARE: usize = 30;
 
@@ -213,7 +215,7 @@ fn points(difference: f64) -> String {
 
 /// 95 % interval of the mean of paired differences, each -1, 0 or 1.
 fn interval(gains: &[i8]) -> (f64, f64) {
-    let mut random = SplitMix64(SEED);
+    let mut random = Random::new(SEED);
     let mut sums: Vec<i64> =
         (0..RESAMPLES).map(|_| (0..gains.len()).map(|_| i64::from(gains[random.below(gains.len())])).sum()).collect();
     sums.sort_unstable();
@@ -222,21 +224,6 @@ fn interval(gains: &[i8]) -> (f64, f64) {
         sums.get(at).copied().unwrap_or_default() as f64 / gains.len().max(1) as f64
     };
     (quantile(0.025), quantile(0.975))
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): small, fast, and the same on every machine.
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    /// A number below `n`, by multiplication (Lemire 2019); its bias of n / 2^64 does not matter here.
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        ((u128::from(z) * n as u128) >> 64) as usize
-    }
 }
 
 #[cfg(test)]

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{FieldRows, Scored, rounded};
-use crate::evaluate::interval::{lowest_share, round};
+use crate::classify::lower_bound;
+use crate::evaluate::interval::round;
 use crate::ticket::LabelRef;
 
+/// "Beyond chance" is wrong this often, on one side.
+const RISK: f64 = 0.05;
 /// A pair is listed when, beyond chance, more than this share of its tickets are taken for the other label ...
 const LEAST_SHARE: f64 = 0.10;
 /// ... or more than this share of the rarer label's tickets are, which a much more frequent label hides in the first.
@@ -102,8 +105,8 @@ fn overlap(
     let (n, n_other) = (tickets[label], tickets[other]);
     let taken_for_other = rows.iter().filter(|row| row.label == label).count();
     let other_taken_for_label = rows.len() - taken_for_other;
-    let share_at_least = lowest_share(rows.len(), n + n_other);
-    if share_at_least < LEAST_SHARE && lowest_share(other_taken_for_label, n_other) < LEAST_ABSORBED {
+    let share_at_least = lower_bound(rows.len(), n + n_other, RISK);
+    if share_at_least < LEAST_SHARE && lower_bound(other_taken_for_label, n_other, RISK) < LEAST_ABSORBED {
         return None;
     }
     let of_guessing = rows.len() as f64 / n_other.max(1) as f64;

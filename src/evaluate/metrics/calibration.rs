@@ -6,7 +6,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::evaluate::interval::{Interval, Random, mean, wilson};
+use crate::classify::Random;
+use crate::evaluate::interval::{Interval, mean, wilson};
 
 /// Bins of the reliability curve and of the expected calibration error.
 const RELIABILITY_BINS: usize = 15;

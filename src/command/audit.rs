@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use triage::config::{EvalFieldsArgs, ReportLanguage, Settings};
+use triage::config::{EvalFieldsArgs, Settings};
 use triage::evaluate::audit::{Audit, CSV_COLUMNS, Request, Unmeasured, WEAK_AGREEMENT, csv_rows, of_store};
 use triage::exchange;
-use triage::ticket::Language;
 use triage::train;
 
 use super::{Session, bar, write_file};
@@ -47,11 +46,7 @@ pub(super) async fn audit(settings: Settings, arguments: EvalFieldsArgs) -> anyh
         write_file(path, &exchange::to_csv(CSV_COLUMNS, csv_rows(&audit))?)?;
     }
     if let Some(path) = &arguments.html {
-        let language = match arguments.language {
-            ReportLanguage::En => Language::En,
-            ReportLanguage::De => Language::De,
-        };
-        write_file(path, &audit.to_html(language))?;
+        write_file(path, &audit.to_html(arguments.language.into()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::embed::Precision;
+use crate::evaluate::PageLanguage;
 use crate::taxonomy::PRECISION_TARGETS;
 
 /// Reads support tickets and says what they are about, how urgent they are, what solved them before, and how sure it is.
@@ -280,6 +281,15 @@ pub enum ReportLanguage {
     De,
     /// English.
     En,
+}
+
+impl From<ReportLanguage> for PageLanguage {
+    fn from(language: ReportLanguage) -> PageLanguage {
+        match language {
+            ReportLanguage::De => PageLanguage::De,
+            ReportLanguage::En => PageLanguage::En,
+        }
+    }
 }
 
 /// Arguments of `eval` without a subcommand.

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use triage::classify::DepartmentModel;
-use triage::config::{EvalFieldsArgs, ReportLanguage, Settings, Split};
+use triage::config::{EvalFieldsArgs, Settings, Split};
 use triage::error::Error;
 use triage::evaluate::run::{HoldOut, SEED, TestTickets, held_out_file, held_out_of_store};
 use triage::evaluate::{
@@ -58,10 +58,7 @@ pub(super) async fn fields(settings: Settings, arguments: EvalFieldsArgs) -> any
     }
     let plan = Plan::read(&arguments)?;
     let session = Session::open(settings).await?;
-    let language = match arguments.language {
-        ReportLanguage::De => PageLanguage::De,
-        ReportLanguage::En => PageLanguage::En,
-    };
+    let language: PageLanguage = arguments.language.into();
     if !arguments.all {
         let department = session.department(arguments.department).await?;
         session.catch_up().await?;

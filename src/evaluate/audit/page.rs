@@ -11,9 +11,10 @@ use chrono::{DateTime, Utc};
 
 use self::words::Words;
 use super::{Audit, Conflict, FieldAudit, Summary, WEAK_AGREEMENT};
+use crate::evaluate::PageLanguage;
 use crate::evaluate::interval::Interval;
 use crate::evaluate::report::{self, STYLE, escape};
-use crate::ticket::{LabelRef, Language};
+use crate::ticket::LabelRef;
 
 /// Rows of a table; a page with tens of thousands is of no use to anyone.
 const MAX_ROWS: usize = 500;
@@ -27,9 +28,9 @@ const OWN_STYLE: &str = ".overview thead th { white-space: normal; }\n.work { wi
     code { font-family: ui-monospace, SFMono-Regular, Consolas, \"DejaVu Sans Mono\", monospace; font-size: .9em; }\n";
 
 impl Audit {
-    /// The audit as one HTML page, in German for [`Language::De`], else in English, and in light or dark as the reader's
+    /// The audit as one HTML page, in German for [`PageLanguage::De`], else in English, and in light or dark as the reader's
     /// system asks.
-    pub fn to_html(&self, language: Language) -> String {
+    pub fn to_html(&self, language: PageLanguage) -> String {
         let words = Words::of(language);
         let title = format!("{}: {}", words.title, escape(&self.department));
         let sections: String =

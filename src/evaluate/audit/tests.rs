@@ -1,5 +1,5 @@
 use super::*;
-use crate::ticket::Language;
+use crate::evaluate::PageLanguage;
 
 const NAMES: [(&str, &str); 4] = [("vpn", "VPN"), ("mail", "E-mail"), ("print", "Drucker"), ("phone", "Telefon")];
 
@@ -281,7 +281,7 @@ fn rows_name_one_finding_each() {
 #[test]
 fn page_stands_alone_in_both_languages() {
     let audit = sample();
-    let (english, german) = (audit.to_html(Language::En), audit.to_html(Language::De));
+    let (english, german) = (audit.to_html(PageLanguage::En), audit.to_html(PageLanguage::De));
     assert!(english.contains("<html lang=\"en\">") && english.contains("Suspect tickets"));
     assert!(german.contains("<html lang=\"de\">") && german.contains("Verdächtige Tickets"));
     for html in [&english, &german] {
@@ -303,7 +303,7 @@ fn hidden_rest_of_a_long_list_is_counted() {
     let suspects = audit.fields[0].suspects.clone();
     audit.fields[0].suspects = suspects.iter().cycle().take(600).cloned().collect();
     audit.fields[0].summary.suspects = 700;
-    let html = audit.to_html(Language::En);
+    let html = audit.to_html(PageLanguage::En);
     assert!(html.contains("200 more are in the JSON and CSV files"), "the rest is not named");
 }
 
@@ -312,7 +312,7 @@ fn a_weak_prediction_warns_of_its_own_suspects() {
     let mut audit = sample();
     let warning = "Many of the suspects are then its own errors";
     audit.fields[0].summary.agreement = Some(0.79);
-    assert!(audit.to_html(Language::En).contains(warning));
+    assert!(audit.to_html(PageLanguage::En).contains(warning));
     audit.fields[0].summary.agreement = Some(0.81);
-    assert!(!audit.to_html(Language::En).contains(warning));
+    assert!(!audit.to_html(PageLanguage::En).contains(warning));
 }

@@ -1,7 +1,7 @@
 //! What the page says, in two languages.
 
+use crate::evaluate::PageLanguage;
 use crate::evaluate::audit::{Advice, ConflictKind, DeadReason, Unmeasured};
-use crate::ticket::Language;
 
 /// Everything the page says in one language. The texts are HTML already.
 pub(super) struct Words {
@@ -71,11 +71,11 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// German, else English.
-    pub(super) fn of(language: Language) -> &'static Words {
+    /// The words of a language.
+    pub(super) fn of(language: PageLanguage) -> &'static Words {
         match language {
-            Language::De => &GERMAN,
-            _ => &ENGLISH,
+            PageLanguage::De => &GERMAN,
+            PageLanguage::En => &ENGLISH,
         }
     }
 
